@@ -1,0 +1,13 @@
+//! Ringlog: an event streaming broker that speaks the Apache Kafka protocol.
+//!
+//! One pinned thread per core owns its partitions and their segment files; all data I/O goes through
+//! io_uring, directly to disk. The map of the code is `src/ARCHITECTURE.md`; this is its table of rooms,
+//! each of which imports only what its row grants (checked by `tests/tidy.rs`).
+//!
+//! | room | one duty | may import |
+//! |---|---|---|
+//! | [`model`] | nouns: offsets, epochs, ids, record batch v2, error codes, cluster image, limits | nothing |
+//! | [`cli`] | arguments, start-up, offline tools | all above |
+
+pub mod cli;
+pub mod model;

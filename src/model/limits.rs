@@ -1,0 +1,13 @@
+//! Named maxima that are not settings: formats and algorithms depend on them.
+
+/// Alignment of direct I/O, of chunks and of commit-log groups. Unit: bytes.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Largest topic name (Kafka's rule). Unit: characters, which are all ASCII.
+pub const TOPIC_NAME_CHARS_MAX: usize = 249;
+
+/// Batches remembered per producer for the detection of duplicates (KIP-98: five in flight).
+pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
+
+/// A synced append of this size or more goes straight to its segment, a smaller one through the commit log. Unit: bytes.
+pub const DIRECT_APPEND_BYTES_MIN: usize = 64 * 1024;

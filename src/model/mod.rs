@@ -1,4 +1,4 @@
-//! The nouns of the broker: offsets, epochs, ids, topic-partitions, record batch v2, limits.
+//! The nouns of the broker: offsets, epochs, ids, topic-partitions, record batch v2, error codes, limits.
 //!
 //! Pure: no room is imported, nothing is allocated that the caller did not ask for, no clock is read.
 //! Every integer that means something is a type of its own, so that two of them cannot be exchanged.
@@ -7,11 +7,13 @@ pub mod batch;
 pub mod crc;
 pub mod durability;
 pub mod epoch;
+pub mod error_code;
 pub mod id;
 pub mod limits;
 pub mod offset;
 
 pub use durability::Durability;
 pub use epoch::{LeaderEpoch, ProducerEpoch};
+pub use error_code::ErrorCode;
 pub use id::{BrokerId, PartitionIndex, ProducerId, TopicId, TopicPartition};
 pub use offset::Offset;

@@ -29,3 +29,13 @@ epoch! {
     /// Counts the incarnations of one producer id; an older one is fenced (KIP-98).
     ProducerEpoch, i16
 }
+
+/// Counts the starts of this broker on its data directory, from 1; 0 before the first. Also the commit log's incarnation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StartCount(pub u64);
+
+impl fmt::Display for StartCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

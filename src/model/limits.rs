@@ -11,3 +11,9 @@ pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 
 /// A synced append of this size or more goes straight to its segment, a smaller one through the commit log. Unit: bytes.
 pub const DIRECT_APPEND_BYTES_MIN: usize = 64 * 1024;
+
+/// Partitions of one topic, and of one request that creates topics (Kafka's bound on the latter).
+pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
+
+/// Producer ids given out per metadata record (Kafka's block). Unit: ids.
+pub const PRODUCER_ID_BLOCK_COUNT: i64 = 1_000;

@@ -9,11 +9,15 @@ pub mod durability;
 pub mod epoch;
 pub mod error_code;
 pub mod id;
+pub mod image;
 pub mod limits;
 pub mod offset;
+pub mod shared_map;
 
 pub use durability::Durability;
-pub use epoch::{LeaderEpoch, ProducerEpoch};
+pub use epoch::{LeaderEpoch, ProducerEpoch, StartCount};
 pub use error_code::ErrorCode;
-pub use id::{BrokerId, PartitionIndex, ProducerId, TopicId, TopicPartition};
+pub use id::{BrokerId, ClusterId, DirectoryId, PartitionIndex, ProducerId, TopicId, TopicPartition};
+pub use image::Image;
 pub use offset::Offset;
+pub use shared_map::SharedMap;

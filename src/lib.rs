@@ -7,7 +7,9 @@
 //! | room | one duty | may import |
 //! |---|---|---|
 //! | [`model`] | nouns: offsets, epochs, ids, record batch v2, error codes, cluster image, limits | nothing |
+//! | [`runtime`] | the only door to the machine: memory, files, sockets, the ring, threads, clock, signals | model, config |
 //! | [`cli`] | arguments, start-up, offline tools | all above |
 
 pub mod cli;
 pub mod model;
+pub mod runtime;

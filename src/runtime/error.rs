@@ -1,0 +1,109 @@
+//! What can go wrong at the machine's door. Variants carry the numbers; the text names cause and remedy.
+//!
+//! An operator's fault (limits, locks, room) and the machine's (I/O) are told apart by the variant, never by
+//! the text. A failed operation on a ring is a plain [`std::io::Error`] inside its completion.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of this room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that this room refuses or fails at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call on a file or directory failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Disk { action: DiskAction, path: PathBuf, source: io::Error },
+    /// A path that is absolute or steps upwards was given where one below the data directory is needed.
+    #[error("{} is not a path below the data directory", path.display())]
+    PathEscapes { path: PathBuf },
+    /// Another process (or another arena of this one) holds the arena's file.
+    #[error("arena {} is in use by another process", path.display())]
+    ArenaLocked { path: PathBuf },
+    /// The arena's file belongs to another user, who could read or change the data in it.
+    #[error("arena {} belongs to user {owner}, not to {expected}; remove it", path.display())]
+    ArenaForeign { path: PathBuf, owner: u32, expected: u32 },
+    /// The file system of the arena has too little room for it.
+    #[error(
+        "arena {} needs {needed_bytes} bytes more, its file system has {free_bytes}; enlarge that file system \
+         (mount -o remount,size=…, docker --shm-size=…), choose a smaller arena, or put it elsewhere (arena.dir)",
+        path.display()
+    )]
+    ArenaNoRoom { path: PathBuf, needed_bytes: u64, free_bytes: u64 },
+    /// Pages of the arena could not be made present: its file system or the machine's memory is full.
+    #[error("cannot make {len} bytes of the arena present at {position}: {source}")]
+    ArenaFull { position: usize, len: usize, source: io::Error },
+    /// A size that is zero, not a whole number of blocks, or not representable.
+    #[error("{what} cannot be {bytes} bytes")]
+    BadSize { what: &'static str, bytes: u64 },
+    /// Memory could not be mapped.
+    #[error("cannot map {bytes} bytes of memory: {source}")]
+    Map { bytes: usize, source: io::Error },
+}
+
+impl Error {
+    pub(crate) fn disk(action: DiskAction, path: &Path, source: io::Error) -> Self {
+        Self::Disk { action, path: path.to_owned(), source }
+    }
+
+    /// The file or directory does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::NotFound)
+    }
+
+    /// The disk, the user's quota or the file system's size limit is exhausted; room may come back.
+    #[must_use]
+    pub fn is_storage_full(&self) -> bool {
+        matches!(self, Self::ArenaNoRoom { .. } | Self::ArenaFull { .. })
+            || self
+                .kind()
+                .is_some_and(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    fn kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Disk { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// What was tried on a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskAction {
+    Open,
+    Read,
+    Write,
+    Sync,
+    Measure,
+    Resize,
+    Allocate,
+    Map,
+    Lock,
+    List,
+    Rename,
+    Remove,
+    CreateDirectory,
+}
+
+impl std::fmt::Display for DiskAction {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Write => "write to",
+            Self::Sync => "flush",
+            Self::Measure => "measure",
+            Self::Resize => "resize",
+            Self::Allocate => "allocate space for",
+            Self::Map => "map",
+            Self::Lock => "lock",
+            Self::List => "list",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::CreateDirectory => "create directory",
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! Memory that the kernel and the broker share: mappings, the arena, aligned buffers.
+//!
+//! Nothing here knows what the bytes mean. Positions are offsets into a region, never pointers, so that a
+//! caller cannot outlive or leave the region; bounds are asserted in release builds too.
+
+mod arena;
+mod buffer;
+mod mapping;
+
+pub use arena::{Arena, ArenaFound, ArenaMemory};
+pub use buffer::{AlignedBuffer, BufferPool};
+pub use mapping::Mapping;

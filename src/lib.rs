@@ -7,9 +7,11 @@
 //! | room | one duty | may import |
 //! |---|---|---|
 //! | [`model`] | nouns: offsets, epochs, ids, record batch v2, error codes, cluster image, limits | nothing |
+//! | [`protocol`] | bytes to typed messages and back: `kafka/` (framing, the API table, the message tables and their codec) | model |
 //! | [`runtime`] | the only door to the machine: memory, files, sockets, the ring, threads, clock, signals | model, config |
 //! | [`cli`] | arguments, start-up, offline tools | all above |
 
 pub mod cli;
 pub mod model;
+pub mod protocol;
 pub mod runtime;

@@ -1,0 +1,4 @@
+//! Messages that describe brokers, APIs, and where things are.
+
+pub mod api_versions;
+pub mod metadata;

@@ -1,0 +1,4 @@
+//! Messages that write and read records.
+
+pub mod fetch;
+pub mod produce;

@@ -4,7 +4,11 @@
 //! finds both sides. Numbers are plain integers here: their types begin where a handler gives them a meaning.
 
 mod cluster;
+mod configs;
 mod data;
+mod topics;
 
-pub use cluster::{api_versions, metadata};
-pub use data::{fetch, produce};
+pub use cluster::{api_versions, describe_cluster, describe_log_dirs, find_coordinator, metadata};
+pub use configs::{describe_configs, incremental_alter_configs};
+pub use data::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
+pub use topics::{create_partitions, create_topics, delete_topics};

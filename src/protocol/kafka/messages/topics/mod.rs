@@ -1,0 +1,5 @@
+//! Messages that make, enlarge and delete topics.
+
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_topics;

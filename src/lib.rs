@@ -9,9 +9,13 @@
 //! | [`model`] | nouns: offsets, epochs, ids, record batch v2, error codes, cluster image, limits | nothing |
 //! | [`protocol`] | bytes to typed messages and back: `kafka/` (framing, the API table, the message tables and their codec) | model |
 //! | [`runtime`] | the only door to the machine: memory, files, sockets, the ring, threads, clock, signals | model, config |
+//! | [`controller`] | the cluster's metadata: commands to records, records to the image, their log and snapshots | model, config, protocol¹, runtime, storage |
 //! | [`cli`] | arguments, start-up, offline tools | all above |
+//!
+//! ¹ only the versioned schemas of the records kept in the metadata, group and transaction logs.
 
 pub mod cli;
+pub mod controller;
 pub mod model;
 pub mod protocol;
 pub mod runtime;

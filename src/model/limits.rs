@@ -12,7 +12,7 @@ pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 /// A synced append of this size or more goes straight to its segment, a smaller one through the commit log. Unit: bytes.
 pub const DIRECT_APPEND_BYTES_MIN: usize = 64 * 1024;
 
-/// Partitions of one topic, and of one request that creates topics (Kafka's bound on the latter).
+/// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 
 /// Producer ids given out per metadata record (Kafka's block). Unit: ids.
@@ -21,3 +21,12 @@ pub const PRODUCER_ID_BLOCK_COUNT: i64 = 1_000;
 /// Most memory that the decoding of one frame allocates for arrays, unless the caller sets another bound; a frame cannot
 /// reach more than 16 times its own size. Enough for a Fetch request of 300,000 partitions. Unit: bytes.
 pub const DECODE_ALLOCATION_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Partitions of one request that creates topics (Kafka's bound).
+pub const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+
+/// Partitions of all topics together: bounds the image in memory and on disk.
+pub const PARTITIONS_MAX: i64 = 1_000_000;
+
+/// Largest value of one setting of a topic. Unit: bytes. Older versions of the protocol cannot send a longer one.
+pub const TOPIC_CONFIG_VALUE_BYTES_MAX: usize = 32_767;

@@ -13,6 +13,7 @@ pub mod image;
 pub mod limits;
 pub mod offset;
 pub mod shared_map;
+pub mod topic_name;
 
 pub use durability::Durability;
 pub use epoch::{LeaderEpoch, ProducerEpoch, StartCount};

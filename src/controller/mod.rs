@@ -1,0 +1,9 @@
+//! The cluster's metadata: what topics there are, and who may have which producer ids.
+//!
+//! One writer, on the control thread of one broker. Commands are decided into records, records are made durable in the
+//! metadata log, then applied, then published as a new image ([`crate::model::Image`]). A quorum will put the same
+//! records in the same order later.
+
+#[cfg(test)]
+mod fixtures;
+pub mod state;

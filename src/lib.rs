@@ -7,6 +7,7 @@
 //! | room | one duty | may import |
 //! |---|---|---|
 //! | [`model`] | nouns: offsets, epochs, ids, record batch v2, error codes, cluster image, limits | nothing |
+//! | [`config`] | one table declaring every setting; parse, check, print | model |
 //! | [`protocol`] | bytes to typed messages and back: `kafka/` (framing, the API table, the message tables and their codec) | model |
 //! | [`runtime`] | the only door to the machine: memory, files, sockets, the ring, threads, clock, signals | model, config |
 //! | [`controller`] | the cluster's metadata: commands to records, records to the image, their log and snapshots | model, config, protocol¹, runtime, storage |
@@ -15,6 +16,7 @@
 //! ¹ only the versioned schemas of the records kept in the metadata, group and transaction logs.
 
 pub mod cli;
+pub mod config;
 pub mod controller;
 pub mod model;
 pub mod protocol;

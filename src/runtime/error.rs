@@ -4,7 +4,10 @@
 //! the text. A failed operation on a ring is a plain [`std::io::Error`] inside its completion.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use crate::runtime::thread::Cpu;
 
 /// Result of this room.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -40,6 +43,24 @@ pub enum Error {
     /// Memory could not be mapped.
     #[error("cannot map {bytes} bytes of memory: {source}")]
     Map { bytes: usize, source: io::Error },
+    /// A count outside its bounds.
+    #[error("{what} cannot be {count} in number")]
+    BadCount { what: &'static str, count: u64 },
+    /// The kernel refuses to set up a ring.
+    #[error("the kernel refuses io_uring: {source}{}", ring_remedy(source))]
+    RingRefused { source: io::Error },
+    /// The ring broke: the shard cannot go on.
+    #[error("io_uring failed: {source}")]
+    Ring { source: io::Error },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    /// Processors cannot be asked for (none) or pinned to.
+    #[error("cannot use processor {}: {source}", cpu.map_or("set".to_owned(), |cpu| cpu.to_string()))]
+    Affinity { cpu: Option<Cpu>, source: io::Error },
+    /// A thread cannot be started.
+    #[error("cannot start the thread {name}: {source}")]
+    Thread { name: String, source: io::Error },
 }
 
 impl Error {
@@ -105,5 +126,18 @@ impl std::fmt::Display for DiskAction {
             Self::Remove => "remove",
             Self::CreateDirectory => "create directory",
         })
+    }
+}
+
+fn ring_remedy(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "; allow it (sysctl kernel.io_uring_disabled=0, or a container's seccomp profile)"
+        }
+        Some(libc::ENOSYS) => "; the kernel lacks it, or a container's seccomp profile hides it",
+        Some(libc::EINVAL) => "; Linux 6.1 or newer is needed",
+        Some(libc::ENOMEM) => "; raise the limit of locked memory (ulimit -l)",
+        Some(libc::EMFILE | libc::ENFILE) => "; raise the limit of open files (ulimit -n)",
+        _ => "",
     }
 }

@@ -5,12 +5,16 @@
 //! a block says why it is sound). It knows nothing of partitions, requests or records: bytes, positions
 //! and tokens go in, completions come out. It imports `model` only.
 //!
-//! A shard is a pinned thread that owns one ring and sleeps in it; there is no async executor.
+//! A shard is a pinned thread that owns one [`ring`] and sleeps in it; there is no async executor.
 //! Whatever blocks (open, rename, delete) runs on worker threads through [`disk`].
 
 pub mod disk;
 pub mod error;
 pub mod file;
 pub mod memory;
+pub mod net;
+pub mod ring;
+pub mod thread;
+pub mod waker;
 
 pub use error::{DiskAction, Error, Result};

@@ -95,6 +95,14 @@ impl AlignedBuffer {
         target.fill(0);
     }
 
+    /// Pointer to `position`, from which `len` bytes lie inside the capacity (asserted).
+    pub(in crate::runtime) fn range(&self, position: usize, len: usize) -> NonNull<u8> {
+        assert!(len <= self.capacity, "{len} bytes exceed the buffer's {}", self.capacity);
+        assert!(position <= self.capacity - len, "range {position}+{len} leaves the buffer");
+        // SAFETY: position <= capacity.
+        unsafe { self.start.add(position) }
+    }
+
     fn layout(capacity: usize) -> Layout {
         match Layout::from_size_align(capacity, BLOCK_BYTES) {
             Ok(layout) => layout,
@@ -221,6 +229,12 @@ mod tests {
     #[should_panic(expected = "do not fit")]
     fn a_buffer_is_never_overfilled() {
         AlignedBuffer::with_capacity(4096).extend_from_slice(&[0; 4097]);
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves the buffer")]
+    fn a_range_stays_inside_the_buffer() {
+        let _ = AlignedBuffer::with_capacity(4096).range(4000, 97);
     }
 
     #[test]

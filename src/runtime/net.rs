@@ -1,0 +1,216 @@
+//! TCP: listening sockets and connections, as the ring uses them.
+//!
+//! Sockets are blocking ones (the ring waits for readiness itself; a non-blocking one would answer EAGAIN).
+//! No `SO_REUSEPORT`: it would hide a port that is in use, and hash several heavy connections onto one shard.
+
+#![expect(unsafe_code, reason = "socket options that the standard library does not set before bind")]
+
+use std::cell::Cell;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::runtime::{Error, Result};
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds and listens. Port 0 picks a free one (see [`address`](Self::address)); an IPv6 address takes IPv6
+    /// connections only; `backlog` connections may wait to be accepted.
+    pub fn bind(address: SocketAddr, backlog: u16) -> Result<Self> {
+        let failed = |source| Error::Listen { address, source };
+        let socket = stream_socket(&address).map_err(failed)?;
+        let enable = |level, option| set_option(&socket, level, option, 1).map_err(failed);
+        // A restart must not wait for the old connections' TIME_WAIT; a living listener still refuses us.
+        enable(libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+        if address.is_ipv6() {
+            enable(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY)?;
+        }
+        bind(&socket, &address).map_err(failed)?;
+        // SAFETY: an open socket; no memory is passed.
+        if unsafe { libc::listen(socket.as_raw_fd(), i32::from(backlog)) } != 0 {
+            return Err(failed(io::Error::last_os_error()));
+        }
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address that it is bound to, with the port that was given.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(in crate::runtime) fn descriptor(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+}
+
+/// A connection. Closed when its last owner (the connection's code, or an operation in flight) is gone.
+///
+/// It may be moved to another thread, and is then used by that thread's ring only.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    /// A send is in flight: a second one could overtake it.
+    sending: Cell<bool>,
+    /// The last receive emptied it: the next one waits first instead of trying in vain.
+    drained: Cell<bool>,
+}
+
+impl Socket {
+    /// The other end.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// This end.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// Ends the connection in both directions: operations in flight complete (a receive with 0 bytes, a send with
+    /// an error), and then the socket closes when it is dropped.
+    pub fn shutdown(&self) {
+        // An error means that the connection is gone already.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Tells the other end that nothing more will be sent; receiving goes on.
+    pub fn finish_sending(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    pub(in crate::runtime) fn descriptor(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    pub(in crate::runtime) fn sending(&self) -> &Cell<bool> {
+        &self.sending
+    }
+
+    pub(in crate::runtime) fn drained(&self) -> &Cell<bool> {
+        &self.drained
+    }
+}
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        // Fails only when the connection was reset already, which the first operation reports.
+        let _ = stream.set_nodelay(true);
+        Self { stream, sending: Cell::new(false), drained: Cell::new(false) }
+    }
+}
+
+impl From<OwnedFd> for Socket {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self::from(TcpStream::from(descriptor))
+    }
+}
+
+fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
+    // SAFETY: takes no memory; the result is checked.
+    let descriptor = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that was just opened and is owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn set_option(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let start: *const libc::c_int = &raw const value;
+    // SAFETY: an open socket and one readable integer of the stated length.
+    let outcome = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, start.cast(), length_of::<libc::c_int>())
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn bind(socket: &OwnedFd, address: &SocketAddr) -> io::Result<()> {
+    let outcome = match address {
+        SocketAddr::V4(address) => {
+            let name = libc::sockaddr_in {
+                sin_family: family(libc::AF_INET),
+                sin_port: address.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            let start = (&raw const name).cast();
+            // SAFETY: an open socket and a socket address of the stated length.
+            unsafe { libc::bind(socket.as_raw_fd(), start, length_of::<libc::sockaddr_in>()) }
+        }
+        SocketAddr::V6(address) => {
+            let name = libc::sockaddr_in6 {
+                sin6_family: family(libc::AF_INET6),
+                sin6_port: address.port().to_be(),
+                sin6_flowinfo: address.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+                sin6_scope_id: address.scope_id(),
+            };
+            let start = (&raw const name).cast();
+            // SAFETY: as above.
+            unsafe { libc::bind(socket.as_raw_fd(), start, length_of::<libc::sockaddr_in6>()) }
+        }
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn family(family: libc::c_int) -> libc::sa_family_t {
+    libc::sa_family_t::try_from(family).unwrap_or(0)
+}
+
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_and_told_apart() {
+        let first = Listener::bind(loopback(0), 16).unwrap();
+        assert_ne!(first.address().port(), 0);
+        let error = Listener::bind(first.address(), 16).unwrap_err();
+        assert!(matches!(&error, Error::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse));
+        assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+    }
+
+    #[test]
+    fn an_ipv6_listener_leaves_the_ipv4_port_free() {
+        let six = Listener::bind("[::]:0".parse().unwrap(), 16).unwrap();
+        let four = Listener::bind(SocketAddr::from(([0, 0, 0, 0], six.address().port())), 16).unwrap();
+        assert_eq!(four.address().port(), six.address().port());
+        assert!(TcpStream::connect(("::1", six.address().port())).is_ok());
+    }
+
+    #[test]
+    fn sockets_send_without_delay_and_know_both_ends() {
+        let listener = Listener::bind(loopback(0), 16).unwrap();
+        let client = TcpStream::connect(listener.address()).unwrap();
+        let (accepted, _) = listener.listener.accept().unwrap();
+        let socket = Socket::from(accepted);
+        assert!(socket.stream.nodelay().unwrap());
+        assert_eq!(socket.peer().unwrap(), client.local_addr().unwrap());
+        assert_eq!(socket.local().unwrap(), listener.address());
+        socket.finish_sending();
+        socket.shutdown();
+    }
+}

@@ -10,6 +10,7 @@
 //! | [`config`] | one table declaring every setting; parse, check, print | model |
 //! | [`protocol`] | bytes to typed messages and back: `kafka/` (framing, the API table, the message tables and their codec) | model |
 //! | [`runtime`] | the only door to the machine: memory, files, sockets, the ring, threads, clock, signals | model, config |
+//! | [`storage`] | a shard's partitions on disk: append, read, flush, recovery, retention, behind one core without I/O | model, config, runtime |
 //! | [`controller`] | the cluster's metadata: commands to records, records to the image, their log and snapshots | model, config, protocol¹, runtime, storage |
 //! | [`cli`] | arguments, start-up, offline tools | all above |
 //!
@@ -21,3 +22,4 @@ pub mod controller;
 pub mod model;
 pub mod protocol;
 pub mod runtime;
+pub mod storage;

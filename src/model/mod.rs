@@ -11,6 +11,7 @@ pub mod error_code;
 pub mod id;
 pub mod image;
 pub mod limits;
+pub mod number;
 pub mod offset;
 pub mod shared_map;
 pub mod topic_name;

@@ -40,6 +40,14 @@ impl AlignedBuffer {
         Self { start, capacity, len: 0, account: None }
     }
 
+    /// A buffer of `bytes` zeros.
+    #[must_use]
+    pub fn zeroed(bytes: usize) -> Self {
+        let mut buffer = Self::with_capacity(bytes);
+        buffer.set_len(bytes);
+        buffer
+    }
+
     /// Bytes in use.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,179 @@
+//! The checkpoint files: per-shard ones written after each flush round, and the base written at a start and a clean stop.
+//!
+//! Everything in them can be rebuilt from the log, at the price of reading it. The base of incarnation N makes all commit
+//! logs, arenas and shard checkpoints of other incarnations void: it is replaced atomically.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::partition::producers::ProducedBatch;
+use super::partition::segment::Segment;
+use super::side_file::{self, Kind, SideFileError};
+use crate::model::{Offset, ProducerEpoch, ProducerId, TopicPartition};
+
+/// Path of the base, relative to the data directory.
+pub const BASE_PATH: &str = "checkpoints/base";
+
+/// Path of a shard's checkpoint, relative to the data directory.
+#[must_use]
+pub fn shard_checkpoint_path(shard: u32) -> String {
+    format!("checkpoints/shard-{shard}")
+}
+
+/// A checkpoint file's content.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointFile {
+    pub incarnation: u64,
+    /// Of the base: how many shards there were.
+    pub shard: u32,
+    /// Of the base: everything was sealed when it was written, so that nothing need be scanned.
+    pub clean: bool,
+    /// Of a shard: frames of its commit log before this sequence number are not needed any more.
+    pub oldest_sequence: u64,
+    pub partitions: Vec<CheckpointPartition>,
+}
+
+/// What is known of a partition.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointPartition {
+    pub topic_id: [u8; 16],
+    pub partition: i32,
+    pub log_start_offset: i64,
+    /// All before it was on stable media.
+    pub flushed_offset: i64,
+    /// Offsets below it may have been given out.
+    pub reserved_offset: i64,
+    /// Where the scan of the tail begins: base offset of the segment, byte position of a batch.
+    pub recovery_segment: i64,
+    pub recovery_position: u64,
+    /// Largest timestamp in that segment so far, and its record's offset.
+    pub max_timestamp: i64,
+    pub max_timestamp_offset: i64,
+    /// (leader epoch, start offset)
+    pub epochs: Vec<(i32, i64)>,
+    /// Producer state when the log ended at `flushed_offset`.
+    pub producers: Vec<ProducerRecord>,
+    /// Of the base alone: the sealed segments, in order.
+    pub segments: Vec<SegmentRecord>,
+}
+
+/// A producer in a snapshot.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ProducerRecord {
+    pub producer_id: i64,
+    pub last_append_ms: i64,
+    pub batches: Vec<ProducedBatchRecord>,
+}
+
+/// A batch in a snapshot.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ProducedBatchRecord {
+    pub epoch: i16,
+    pub base_sequence: i32,
+    pub last_sequence: i32,
+    pub base_offset: i64,
+    pub end_offset: i64,
+    pub timestamp: i64,
+}
+
+/// A sealed segment.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SegmentRecord {
+    pub base_offset: i64,
+    pub size: u64,
+    pub max_timestamp: i64,
+    pub max_timestamp_offset: i64,
+}
+
+impl CheckpointFile {
+    /// The file's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let archived = rkyv::to_bytes::<rkyv::rancor::Error>(self);
+        // Serialising into memory fails only when memory ends, and then the process does.
+        assert!(archived.is_ok(), "a checkpoint could not be serialised");
+        side_file::envelope(Kind::Checkpoint, &archived.unwrap_or_default())
+    }
+
+    /// Reads a file's bytes.
+    ///
+    /// # Errors
+    /// [`SideFileError`] unless magic, version, length and CRC hold and the archive is sound.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SideFileError> {
+        let payload = side_file::open(Kind::Checkpoint, bytes)?;
+        rkyv::from_bytes::<Self, rkyv::rancor::Error>(&payload).map_err(|_| SideFileError::Archive)
+    }
+}
+
+impl CheckpointPartition {
+    /// What is known of a partition of which nothing was written down.
+    #[must_use]
+    pub fn fresh(id: TopicPartition) -> Self {
+        Self {
+            topic_id: id.topic_id.0,
+            partition: id.partition.0,
+            max_timestamp: -1,
+            max_timestamp_offset: -1,
+            ..Self::default()
+        }
+    }
+
+    /// The same after a truncation to `end_offset`, at byte `position` of `segment`.
+    pub fn truncate(&mut self, end_offset: i64, segment: i64, position: u64) {
+        if (segment, position) < (self.recovery_segment, self.recovery_position) {
+            self.recovery_segment = segment;
+            self.recovery_position = position;
+        }
+        self.flushed_offset = self.flushed_offset.min(end_offset);
+        self.segments.retain(|record| record.base_offset < segment);
+        self.epochs.retain(|&(_, start)| start < end_offset);
+        for producer in &mut self.producers {
+            producer.batches.retain(|batch| batch.end_offset <= end_offset);
+        }
+        self.producers.retain(|producer| !producer.batches.is_empty());
+        self.log_start_offset = self.log_start_offset.min(end_offset);
+    }
+}
+
+impl From<&Segment> for SegmentRecord {
+    fn from(segment: &Segment) -> Self {
+        Self {
+            base_offset: segment.base_offset.0,
+            size: segment.size,
+            max_timestamp: segment.max_timestamp,
+            max_timestamp_offset: segment.max_timestamp_offset.0,
+        }
+    }
+}
+
+impl From<&(ProducerId, i64, Vec<ProducedBatch>)> for ProducerRecord {
+    fn from((id, last_append_ms, batches): &(ProducerId, i64, Vec<ProducedBatch>)) -> Self {
+        Self {
+            producer_id: id.0,
+            last_append_ms: *last_append_ms,
+            batches: batches
+                .iter()
+                .map(|batch| ProducedBatchRecord {
+                    epoch: batch.epoch.0,
+                    base_sequence: batch.base_sequence,
+                    last_sequence: batch.last_sequence,
+                    base_offset: batch.base_offset.0,
+                    end_offset: batch.end_offset.0,
+                    timestamp: batch.timestamp,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<&ProducedBatchRecord> for ProducedBatch {
+    fn from(batch: &ProducedBatchRecord) -> Self {
+        Self {
+            epoch: ProducerEpoch(batch.epoch),
+            base_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence,
+            base_offset: Offset(batch.base_offset),
+            end_offset: Offset(batch.end_offset),
+            timestamp: batch.timestamp,
+        }
+    }
+}

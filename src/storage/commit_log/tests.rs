@@ -1,0 +1,105 @@
+use super::*;
+
+fn log(depth: usize, files: u64) -> CommitLog {
+    let mut log = CommitLog::new([1; 16], 0, 1, depth);
+    for number in 0..files {
+        log.add_file(FileId(number), FILE_BYTES_MIN);
+    }
+    log
+}
+
+fn push(log: &mut CommitLog, body: &[u8], slot: u32) {
+    let header = FrameHeader { kind: frame::kind::DATA, ..FrameHeader::blank() };
+    log.push(header, body, Entry::Data { slot: PartitionSlot(slot), end: 1 });
+}
+
+#[test]
+fn a_group_is_what_gathered_while_the_depth_was_used_up() {
+    let mut log = log(1, 2);
+    push(&mut log, b"one", 1);
+    let first = log.poll_write().unwrap();
+    assert_eq!(first.position, 0);
+    assert_eq!(pieces_bytes(&first.pieces), 8192);
+    push(&mut log, b"two", 2);
+    push(&mut log, b"three", 3);
+    assert!(log.poll_write().is_none());
+    assert!(log.poll_durable().is_none());
+    log.handle_written(first.group, first.pieces);
+    assert_eq!(log.poll_durable().unwrap(), [Entry::Data { slot: PartitionSlot(1), end: 1 }]);
+    let second = log.poll_write().unwrap();
+    assert_eq!(second.position, 8192);
+    assert_eq!(log.newest_entries().len(), 2);
+}
+
+#[test]
+fn a_group_that_completes_before_its_predecessor_waits() {
+    let mut log = log(2, 2);
+    push(&mut log, b"one", 1);
+    let first = log.poll_write().unwrap();
+    push(&mut log, b"two", 2);
+    let second = log.poll_write().unwrap();
+    log.handle_written(second.group, second.pieces);
+    assert!(log.poll_durable().is_none());
+    log.handle_written(first.group, first.pieces);
+    assert!(log.poll_durable().is_some());
+    assert!(log.poll_durable().is_some());
+    assert!(log.is_idle());
+}
+
+#[test]
+fn a_file_is_written_again_only_when_unpinned_and_checkpointed() {
+    let mut log = log(1, 2);
+    let body = vec![5; 300 << 10];
+    let mut uses = Vec::new();
+    for slot in 0..2 {
+        push(&mut log, &body, slot);
+        let write = log.poll_write().unwrap();
+        log.pin(write.file_sequence, PartitionSlot(slot));
+        uses.push(write.file_sequence);
+        log.handle_written(write.group, write.pieces);
+        log.poll_durable().unwrap();
+    }
+    push(&mut log, &body, 2);
+    assert!(log.poll_write().is_none(), "both files are needed");
+    log.recycle(u64::MAX);
+    assert!(log.poll_write().is_none());
+    assert_eq!(log.slots_of_oldest().collect::<Vec<_>>(), [PartitionSlot(0)]);
+    log.unpin(uses[0]);
+    log.recycle(u64::MAX);
+    let write = log.poll_write().unwrap();
+    assert_eq!((write.file, write.position, write.file_sequence), (FileId(0), 0, 3));
+}
+
+#[test]
+fn a_control_frame_holds_its_file_until_a_checkpoint_has_it() {
+    let mut log = log(1, 2);
+    let header = FrameHeader { kind: frame::kind::RESERVE, ..FrameHeader::blank() };
+    log.push(header, b"", Entry::Control { slot: PartitionSlot(0), token: 9 });
+    let first = log.poll_write().unwrap();
+    log.handle_written(first.group, first.pieces);
+    log.poll_durable().unwrap();
+    push(&mut log, &vec![5; 510 << 10], 1);
+    let second = log.poll_write().unwrap();
+    log.handle_written(second.group, second.pieces);
+    log.poll_durable().unwrap();
+    assert_eq!(log.oldest_needed_file(1), 1);
+    log.recycle(1);
+    assert_eq!(log.free.len(), 0);
+    assert_eq!(log.oldest_needed_file(2), 2);
+    log.recycle(2);
+    assert_eq!(log.free.len(), 1);
+}
+
+#[test]
+fn after_a_failure_nothing_is_taken_or_acknowledged() {
+    let mut log = log(2, 2);
+    push(&mut log, b"one", 1);
+    let first = log.poll_write().unwrap();
+    push(&mut log, b"two", 2);
+    let second = log.poll_write().unwrap();
+    log.handle_written(second.group, second.pieces);
+    assert_eq!(log.handle_failed().len(), 2);
+    drop(first);
+    assert!(log.poll_durable().is_none());
+    assert!(!log.has_room(1));
+}

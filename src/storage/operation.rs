@@ -1,0 +1,111 @@
+//! I/O as data: what the log wants done, and what it is told when it is done.
+//!
+//! The core never waits and never touches a file. It hands out [`Operation`]s; a driver (the shard's ring and its worker
+//! threads, or the simulator) carries them out in any order and at any time, and returns each exactly once as a [`Completion`].
+
+use crate::runtime::memory::AlignedBuffer;
+
+use super::arena::ChunkId;
+
+/// Names an operation until its completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub u64);
+
+/// Names a file that the driver opens on [`Task::Open`] or [`Task::CreateCommitFile`] and forgets on [`Task::Close`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u64);
+
+/// One piece of a gathered write; each a multiple of 4,096 bytes long.
+#[derive(Debug)]
+pub enum WritePiece {
+    /// Bytes of the arena's memory, pinned until the completion.
+    Arena { chunk: ChunkId, place: u64, bytes: u64 },
+    /// The first `bytes` of a private buffer, which comes back with the completion.
+    Buffer { buffer: AlignedBuffer, bytes: u64 },
+}
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub enum Operation {
+    /// Write the pieces one after another from `position` on. `durable`: on stable media before completion (RWF_DSYNC).
+    Write { id: OperationId, file: FileId, pieces: Vec<WritePiece>, position: u64, durable: bool },
+    /// Bring all completed writes of the file to stable media (fdatasync).
+    Sync { id: OperationId, file: FileId },
+    /// Read `bytes` from `position` on into a new buffer; both multiples of 4,096. Behind the end of the file: zeros.
+    Read { id: OperationId, file: FileId, position: u64, bytes: u64 },
+    /// Something that may block for long: done by a worker, tasks of one [`Lane`] in order.
+    Task { id: OperationId, lane: Lane, task: Task },
+}
+
+/// Two queues of blocking work, so that a large delete does not delay an open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Files,
+    Slow,
+}
+
+/// Blocking work. Paths are relative to the data directory and have at most two parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Open `path` as `file`. `create`: make the folder and the file if they are missing, `allocate_bytes` of zeros,
+    /// and make their names durable before completing; `folder_file` is then written beside it if it is missing.
+    Open { file: FileId, path: String, create: Option<CreateFile> },
+    /// Give `file` room for `bytes` in all, reading as zeros.
+    Allocate { file: FileId, bytes: u64 },
+    /// Cut `file` to exactly `bytes` and bring it to stable media; then write the side files (each replaced atomically).
+    Seal { file: FileId, bytes: u64, side_files: Vec<(String, Vec<u8>)> },
+    /// Cut `file` to `bytes`, bring that to stable media, then give it room for `allocate_bytes` again.
+    Cut { file: FileId, bytes: u64, allocate_bytes: u64 },
+    /// Forget `file`.
+    Close { file: FileId },
+    /// Replace the file at `path` atomically by `bytes`, durable.
+    Replace { path: String, bytes: Vec<u8> },
+    /// Make a commit-log file of `bytes` zeros, already written and durable, and open it as `file`.
+    CreateCommitFile { file: FileId, path: String, bytes: u64 },
+    /// Rename `from` to `to`, durable. Nothing happens if `from` is missing.
+    Rename { from: String, to: String },
+    /// Remove files; missing ones are no error.
+    RemoveFiles { paths: Vec<String> },
+    /// Remove a folder and all in it; a missing one is no error.
+    RemoveFolder { path: String },
+    /// Read a whole file of at most `bytes_max`.
+    ReadFile { path: String, bytes_max: u64 },
+}
+
+/// How [`Task::Open`] makes what is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateFile {
+    pub allocate_bytes: u64,
+    /// Name and content of a file that every partition folder has.
+    pub folder_file: (String, Vec<u8>),
+}
+
+/// Why an operation did not happen. The text is for the log; decisions look at the kind alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("no space left on the device")]
+    NoSpace,
+    #[error("the file does not exist")]
+    NotFound,
+    #[error("input/output error")]
+    Io,
+}
+
+/// What an operation gave.
+#[derive(Debug)]
+pub enum Outcome {
+    Done,
+    /// Of a read: the bytes asked for.
+    Buffer(AlignedBuffer),
+    /// Of [`Task::ReadFile`].
+    Bytes(Vec<u8>),
+    Failed(Fault),
+}
+
+/// The end of an operation; `pieces` are those of a write.
+#[derive(Debug)]
+pub struct Completion {
+    pub id: OperationId,
+    pub outcome: Outcome,
+    pub pieces: Vec<WritePiece>,
+}

@@ -1,0 +1,360 @@
+//! Recovery: from whatever the last life left on disk and in memory to logs that can be appended to.
+//!
+//! Runs once at a start, before any shard, with blocking I/O. Order: replay the commit logs' frames into the segments, then
+//! the arena's chunks (the later truth), bring all that to stable media, *then* scan the tails and cut them, then write a new
+//! base, which makes everything replayed void at once. Nothing is appended before. The time is proportional to what was
+//! not flushed, not to what is stored; after a clean stop nothing is read but the base.
+
+mod apply;
+mod partition;
+mod scan;
+mod streams;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use self::apply::SegmentFiles;
+use self::streams::Stream;
+use super::arena::table::{self, ArenaOwner, ChunkLabel, Layout};
+use super::arena::{ChunkId, table::ARENA_BYTES_MIN};
+use super::checkpoint::{BASE_PATH, CheckpointFile, CheckpointPartition, shard_checkpoint_path};
+use super::commit_log::frame::kind;
+use super::partition::{LogConfig, PartitionLog};
+use super::seeded_bug::{SeededBug, planted};
+use super::side_file::SideFileError;
+use crate::model::number::index;
+use crate::model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
+use crate::runtime::disk::BlockingDisk;
+use crate::runtime::memory::ArenaMemory;
+
+/// Largest checkpoint that is read. Unit: bytes.
+const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
+/// Most shards of which checkpoints are looked for.
+const SHARDS_MAX: u32 = 1024;
+
+/// A partition that the metadata knows.
+#[derive(Clone, Debug)]
+pub struct KnownPartition {
+    pub topic_partition: TopicPartition,
+    /// `<topic>-<partition>`
+    pub folder: String,
+    pub config: LogConfig,
+    /// The epoch of the life that begins.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// What recovery must know of the life that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoveryOptions {
+    pub directory_id: [u8; 16],
+    pub boot_id: [u8; 16],
+    /// Greater than that of every life before.
+    pub incarnation: u64,
+    pub shard_count: u32,
+    pub now_ms: i64,
+    pub seeded_bug: Option<SeededBug>,
+}
+
+/// What recovery gives.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// One log for each known partition, in their order.
+    pub logs: Vec<PartitionLog>,
+    /// Commit-log files that can be used again: shard and number in the name, size in bytes.
+    pub commit_files: Vec<(u32, u64, u64)>,
+    pub report: RecoveryReport,
+}
+
+/// What was found and done, for the log of the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// The last stop was clean: nothing was replayed or scanned.
+    pub clean: bool,
+    pub frames_applied: u64,
+    pub chunks_applied: u64,
+    /// The memory of the last life was there.
+    pub arena_found: bool,
+    pub bytes_scanned: u64,
+    /// Bytes behind the last good batches.
+    pub bytes_cut: u64,
+    /// Partitions that are not served, with the reason.
+    pub offline: Vec<(String, String)>,
+}
+
+/// Why a start is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Disk(#[from] crate::runtime::Error),
+    #[error("{path} was written by a newer version of the broker: {source}")]
+    Newer { path: String, source: SideFileError },
+}
+
+/// What the files say of the last life.
+struct LastLife {
+    base: Option<CheckpointFile>,
+    /// The newest word on each partition.
+    known: BTreeMap<TopicPartition, CheckpointPartition>,
+    /// Per shard: commit-log frames before it are void.
+    oldest_sequences: BTreeMap<u32, u64>,
+}
+
+/// Recovers all `partitions`. `arenas`: the memories of the last life's shards, as far as they were found.
+///
+/// # Errors
+/// [`RecoveryError`] when the disk cannot be read or written, or a file is of a newer format. Damage to one partition takes that
+/// partition out of service and is reported, no more.
+pub fn recover<D: BlockingDisk, M: ArenaMemory>(
+    disk: &D,
+    arenas: &[&M],
+    partitions: &[KnownPartition],
+    options: &RecoveryOptions,
+) -> Result<Recovered, RecoveryError> {
+    for folder in ["checkpoints", "commit-log"] {
+        disk.create_directories(Path::new(folder))?;
+    }
+    disk.sync_directory(Path::new(""))?;
+    let mut last = read_last_life(disk)?;
+    let mut recovered = Recovered::default();
+    let clean = last.base.as_ref().is_some_and(|base| base.clean);
+    recovered.report.clean = clean;
+    if clean {
+        for known in partitions {
+            recovered.logs.push(partition::from_clean(known, last.known.get(&known.topic_partition)));
+        }
+    } else {
+        recover_unclean(disk, arenas, partitions, options, &mut last, &mut recovered)?;
+    }
+    write_base(disk, options, &recovered.logs, false)?;
+    for shard in 0..SHARDS_MAX {
+        let path = shard_checkpoint_path(shard);
+        match disk.remove(Path::new(&path)) {
+            Err(error) if error.is_not_found() => break,
+            other => other?,
+        }
+    }
+    recovered.commit_files = streams::list_files(disk)?;
+    Ok(recovered)
+}
+
+/// Writes the base: what the life of `options.incarnation` begins with, or (`clean`) ends with.
+///
+/// # Errors
+/// [`RecoveryError::Disk`].
+pub fn write_base<D: BlockingDisk>(
+    disk: &D,
+    options: &RecoveryOptions,
+    logs: &[PartitionLog],
+    clean: bool,
+) -> Result<(), RecoveryError> {
+    let partitions = logs.iter().filter(|log| !log.has_failed()).filter_map(partition::describe).collect();
+    write_base_of(disk, options.incarnation, options.shard_count, clean, partitions)
+}
+
+/// Writes the base of these partitions; a clean stop uses it with what the shards say of themselves.
+///
+/// # Errors
+/// [`RecoveryError::Disk`].
+pub fn write_base_of<D: BlockingDisk>(
+    disk: &D,
+    incarnation: u64,
+    shard_count: u32,
+    clean: bool,
+    partitions: Vec<CheckpointPartition>,
+) -> Result<(), RecoveryError> {
+    let base = CheckpointFile { incarnation, shard: shard_count, clean, oldest_sequence: 0, partitions };
+    disk.replace_file(Path::new(BASE_PATH), &base.encode())?;
+    Ok(())
+}
+
+fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
+    disk: &D,
+    arenas: &[&M],
+    partitions: &[KnownPartition],
+    options: &RecoveryOptions,
+    last: &mut LastLife,
+    recovered: &mut Recovered,
+) -> Result<(), RecoveryError> {
+    let by_id: BTreeMap<TopicPartition, &KnownPartition> =
+        partitions.iter().map(|known| (known.topic_partition, known)).collect();
+    let mut arena_count = 0;
+    let scan_first = planted(options.seeded_bug, SeededBug::ScanBeforeReplay);
+    if scan_first {
+        // The planted mistake: tails are cut before what belongs there has been put back.
+        for known in partitions {
+            partition::recover(
+                disk,
+                known,
+                last.known.get(&known.topic_partition),
+                options,
+                &mut recovered.report,
+            )?;
+        }
+    }
+    let shard_count = last.base.as_ref().map_or(0, |base| base.shard);
+    if let Some(incarnation) = last.base.as_ref().map(|base| base.incarnation) {
+        let mut files = SegmentFiles::new(disk);
+        for stream in streams::read_streams(disk, options.directory_id, incarnation)? {
+            let oldest = last.oldest_sequences.get(&stream.shard).copied().unwrap_or(0);
+            replay(&stream, oldest, &by_id, &mut last.known, &mut files, &mut recovered.report)?;
+        }
+        for arena in arenas {
+            let owned = arena_of(*arena, options, incarnation);
+            arena_count += u32::from(owned);
+            if owned {
+                recovered.report.chunks_applied += apply_chunks(*arena, &by_id, &mut files)?;
+            }
+        }
+        files.finish()?;
+    }
+    recovered.report.arena_found = arena_count > 0;
+    let arena_lost = arena_count < shard_count;
+    for known in partitions {
+        let state = last.known.get(&known.topic_partition);
+        let mut log = partition::recover(disk, known, state, options, &mut recovered.report)?;
+        if arena_lost {
+            partition::resume_at_reservation(&mut log, state, options);
+        }
+        recovered.logs.push(log);
+    }
+    Ok(())
+}
+
+fn read_last_life<D: BlockingDisk>(disk: &D) -> Result<LastLife, RecoveryError> {
+    let base = read_checkpoint(disk, BASE_PATH)?;
+    let mut known = BTreeMap::new();
+    let mut oldest_sequences = BTreeMap::new();
+    let Some(base) = base else {
+        return Ok(LastLife { base: None, known, oldest_sequences });
+    };
+    for partition in &base.partitions {
+        known.insert(id_of(partition), partition.clone());
+    }
+    for shard in 0..base.shard.min(SHARDS_MAX) {
+        let Some(newer) = read_checkpoint(disk, &shard_checkpoint_path(shard))? else { continue };
+        if newer.incarnation != base.incarnation || base.clean {
+            continue;
+        }
+        oldest_sequences.insert(newer.shard, newer.oldest_sequence);
+        for mut partition in newer.partitions {
+            let id = id_of(&partition);
+            if let Some(older) = known.get(&id) {
+                partition.segments = older.segments.clone();
+            }
+            known.insert(id, partition);
+        }
+    }
+    Ok(LastLife { base: Some(base), known, oldest_sequences })
+}
+
+/// Reads a checkpoint. A damaged one counts as missing: what it says can be found out again.
+fn read_checkpoint<D: BlockingDisk>(disk: &D, path: &str) -> Result<Option<CheckpointFile>, RecoveryError> {
+    let bytes = match disk.read_file(Path::new(path), CHECKPOINT_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match CheckpointFile::decode(&bytes) {
+        Ok(file) => Ok(Some(file)),
+        Err(source @ SideFileError::Newer { .. }) => {
+            Err(RecoveryError::Newer { path: path.to_owned(), source })
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+fn id_of(partition: &CheckpointPartition) -> TopicPartition {
+    TopicPartition { topic_id: TopicId(partition.topic_id), partition: PartitionIndex(partition.partition) }
+}
+
+/// Whether this memory is what the last life's shards left.
+fn arena_of<M: ArenaMemory>(arena: &M, options: &RecoveryOptions, incarnation: u64) -> bool {
+    arena.len() >= ARENA_BYTES_MIN
+        && ArenaOwner::decode(arena.read(0, table::HEADER_BYTES)).is_some_and(|owner| {
+            owner.directory_id == options.directory_id
+                && owner.boot_id == options.boot_id
+                && owner.incarnation == incarnation
+        })
+}
+
+/// Empties an arena's table and writes its new owner: what it held is void from the moment the new base was durable.
+pub fn claim_arena<M: ArenaMemory>(arena: &mut M, options: &RecoveryOptions, shard: u32) {
+    let layout = Layout::of(arena.len());
+    arena.zero(0, layout.table_end());
+    let owner = ArenaOwner {
+        directory_id: options.directory_id,
+        boot_id: options.boot_id,
+        shard,
+        incarnation: options.incarnation,
+    };
+    arena.write(0, &owner.encode());
+}
+
+fn replay<D: BlockingDisk>(
+    stream: &Stream,
+    oldest_sequence: u64,
+    by_id: &BTreeMap<TopicPartition, &KnownPartition>,
+    states: &mut BTreeMap<TopicPartition, CheckpointPartition>,
+    files: &mut SegmentFiles<'_, D>,
+    report: &mut RecoveryReport,
+) -> Result<(), RecoveryError> {
+    for (header, body) in stream.frames(oldest_sequence) {
+        let id = TopicPartition {
+            topic_id: TopicId(header.topic_id),
+            partition: PartitionIndex(header.partition),
+        };
+        let Some(known) = by_id.get(&id) else { continue };
+        report.frames_applied += 1;
+        match header.kind {
+            kind::DATA => {
+                let end = header.position + u64::from(header.body_bytes);
+                let flushed = states.get(&id).is_some_and(|state| {
+                    (header.segment, end) <= (state.recovery_segment, state.recovery_position)
+                });
+                if !flushed {
+                    files.write(&known.folder, header.segment, header.position, body)?;
+                }
+            }
+            kind::TRUNCATE => {
+                files.truncate(&known.folder, header.segment, header.position, header.leader_epoch)?;
+                if let Some(state) = states.get_mut(&id) {
+                    state.truncate(header.base_offset, header.segment, header.position);
+                }
+            }
+            kind::LOG_START => {
+                let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
+                state.log_start_offset = state.log_start_offset.max(header.base_offset);
+            }
+            kind::RESERVE => {
+                let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
+                state.reserved_offset = state.reserved_offset.max(header.base_offset);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes what the arena's chunks hold, and their segments lack, into the segments.
+fn apply_chunks<D: BlockingDisk, M: ArenaMemory>(
+    arena: &M,
+    by_id: &BTreeMap<TopicPartition, &KnownPartition>,
+    files: &mut SegmentFiles<'_, D>,
+) -> Result<u64, RecoveryError> {
+    let layout = Layout::of(arena.len());
+    let mut applied = 0;
+    for number in 0..layout.granule_count() {
+        let chunk = ChunkId(number);
+        let entry = layout.entry_position(chunk);
+        let Some(bytes) = table::bytes_to_apply(arena.load(entry)) else { continue };
+        let Some(label) = ChunkLabel::decode(arena.read(entry + 8, 56)) else { continue };
+        let Some(known) = by_id.get(&label.topic_partition) else { continue };
+        let from = layout.chunk_position(chunk);
+        if from + index(bytes) > arena.len() {
+            continue;
+        }
+        files.write(&known.folder, label.segment.0, label.position, arena.read(from, index(bytes)))?;
+        applied += 1;
+    }
+    Ok(applied)
+}

@@ -1,0 +1,386 @@
+//! One partition's recovery: which segments are trusted, which are scanned, what is cut.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use super::scan::{Expected, scan};
+use super::{KnownPartition, RecoveryError, RecoveryOptions, RecoveryReport};
+use crate::model::{Durability, LeaderEpoch, Offset, ProducerId};
+use crate::runtime::disk::{BlockingDisk, EntryKind};
+use crate::runtime::file::{Access, BlockingFile, Caching};
+use crate::storage::checkpoint::{CheckpointPartition, SegmentRecord};
+use crate::storage::partition::PartitionLog;
+use crate::storage::partition::producers::ProducedBatch;
+use crate::storage::partition::segment::{FileState, Segment, SegmentIndex, file_name, parse_file_name};
+use crate::storage::seeded_bug::{SeededBug, planted};
+use crate::storage::side_file;
+
+/// Largest index file that is read. Unit: bytes.
+const INDEX_BYTES_MAX: usize = 256 << 20;
+
+/// The log that a clean stop left: nothing is read.
+pub(super) fn from_clean(known: &KnownPartition, state: Option<&CheckpointPartition>) -> PartitionLog {
+    let mut segments = VecDeque::new();
+    if let Some(state) = state {
+        for record in &state.segments {
+            push_segment(&mut segments, record);
+        }
+    }
+    let end_offset = state.map_or(Offset::ZERO, |state| Offset(state.flushed_offset));
+    let mut log = with_segments(known, segments, end_offset);
+    if let Some(state) = state {
+        restore(&mut log, state);
+    }
+    log
+}
+
+/// The log after a death: segments before the recovery point are trusted if their sizes agree, the rest is scanned and cut.
+pub(super) fn recover<D: BlockingDisk>(
+    disk: &D,
+    known: &KnownPartition,
+    state: Option<&CheckpointPartition>,
+    options: &RecoveryOptions,
+    report: &mut RecoveryReport,
+) -> Result<PartitionLog, RecoveryError> {
+    let found = list_segments(disk, &known.folder)?;
+    let mut recovery = Recovery { disk, known, state, options, report, segments: VecDeque::new() };
+    match recovery.trusted(&found) {
+        Ok(first) => recovery.scan_from(&found, first),
+        Err(Damage { reason }) => {
+            recovery.report.offline.push((known.folder.clone(), reason));
+            let mut log = from_clean(known, state);
+            log.failed = true;
+            Ok(log)
+        }
+    }
+}
+
+/// An unreplicated `written` log whose memory is lost goes on behind everything it may have given out.
+pub(super) fn resume_at_reservation(
+    log: &mut PartitionLog,
+    state: Option<&CheckpointPartition>,
+    options: &RecoveryOptions,
+) {
+    let reserved = state.map_or(0, |state| state.reserved_offset);
+    if log.config.durability != Durability::Written
+        || log.failed
+        || reserved <= log.log_end_offset.0
+        || planted(options.seeded_bug, SeededBug::ReuseOffset)
+    {
+        return;
+    }
+    let segments = std::mem::take(&mut log.segments);
+    let epochs = log.epochs.clone();
+    let start = log.log_start_offset;
+    let empty = segments.is_empty();
+    let mut resumed = PartitionLog::with_segments(
+        log.topic_partition,
+        log.folder.clone(),
+        log.config,
+        log.leader_epoch,
+        segments,
+        Offset(reserved),
+    );
+    resumed.log_start_offset = if empty { Offset(reserved) } else { start };
+    resumed.epochs = epochs;
+    *log = resumed;
+}
+
+/// A log for the base; `None` if there is nothing to say.
+pub(super) fn describe(log: &PartitionLog) -> Option<CheckpointPartition> {
+    if log.segments.is_empty() && log.log_end_offset == Offset::ZERO {
+        return None;
+    }
+    let snapshot = log.producers.snapshot(log.log_end_offset);
+    Some(CheckpointPartition {
+        topic_id: log.topic_partition.topic_id.0,
+        partition: log.topic_partition.partition.0,
+        log_start_offset: log.log_start_offset.0,
+        flushed_offset: log.log_end_offset.0,
+        reserved_offset: log.log_end_offset.0,
+        // The next segment begins at the end of the log.
+        recovery_segment: log.log_end_offset.0,
+        recovery_position: 0,
+        max_timestamp: -1,
+        max_timestamp_offset: -1,
+        epochs: log.epochs.entries().iter().map(|&(epoch, offset)| (epoch.0, offset.0)).collect(),
+        producers: snapshot.iter().map(Into::into).collect(),
+        segments: log.segments.iter().map(SegmentRecord::from).collect(),
+    })
+}
+
+struct Damage {
+    reason: String,
+}
+
+struct Recovery<'a, D> {
+    disk: &'a D,
+    known: &'a KnownPartition,
+    state: Option<&'a CheckpointPartition>,
+    options: &'a RecoveryOptions,
+    report: &'a mut RecoveryReport,
+    segments: VecDeque<Segment>,
+}
+
+impl<D: BlockingDisk> Recovery<'_, D> {
+    /// Takes the segments before the recovery point; returns the place in `found` where the scan begins.
+    fn trusted(&mut self, found: &[(Offset, u64)]) -> Result<usize, Damage> {
+        let Some(state) = self.state else { return Ok(0) };
+        let first = found.partition_point(|&(base, _)| base.0 < state.recovery_segment);
+        let trusted = found.get(..first).unwrap_or_default();
+        for record in &state.segments {
+            let gone_by_retention = state.log_start_offset > record.base_offset;
+            let there = trusted.iter().any(|&(base, _)| base.0 == record.base_offset);
+            if record.base_offset < state.recovery_segment && !there && !gone_by_retention {
+                return Err(Damage { reason: format!("segment {} is missing", record.base_offset) });
+            }
+        }
+        for &(base, length) in trusted {
+            let record = match state.segments.iter().find(|record| record.base_offset == base.0) {
+                Some(record) => record.clone(),
+                None => self.sealed_record(base, length)?,
+            };
+            if record.size != length {
+                let reason = format!("segment {base} has {length} bytes, {} were sealed", record.size);
+                return Err(Damage { reason });
+            }
+            push_segment(&mut self.segments, &record);
+        }
+        let position_missing = state.recovery_position > 0
+            && found.get(first).is_none_or(|&(base, length)| {
+                base.0 != state.recovery_segment || length < state.recovery_position
+            });
+        if position_missing {
+            let reason = format!("segment {} ends before the recovery point", state.recovery_segment);
+            return Err(Damage { reason });
+        }
+        Ok(first)
+    }
+
+    /// What the index file of a segment that was sealed in the last life says; without one the segment is read whole.
+    fn sealed_record(&mut self, base: Offset, length: u64) -> Result<SegmentRecord, Damage> {
+        let path = format!("{}/{}", self.known.folder, file_name(base, "index"));
+        let index = self.disk.read_file(Path::new(&path), INDEX_BYTES_MAX).ok();
+        let index = index.and_then(|bytes| side_file::decode_index(&bytes).ok());
+        if let Some(index) = index.filter(|index| index.segment.base_offset == base.0) {
+            return Ok(index.segment);
+        }
+        let mut segment = Segment::new(base, 0, 0);
+        let expected = Expected { offset: Some(base), leader_epoch: LeaderEpoch(0), skip_crc: false };
+        let interval = self.known.config.index_interval_bytes;
+        let scanned = self
+            .open(base)
+            .and_then(|file| scan(&file, 0, expected, |header, at| segment.note_batch(header, at, interval)))
+            .map_err(|error| Damage { reason: error.to_string() })?;
+        self.report.bytes_scanned += scanned.end;
+        segment.size = scanned.end;
+        if scanned.end != length {
+            return Err(Damage { reason: format!("segment {base} is damaged at byte {}", scanned.end) });
+        }
+        Ok(SegmentRecord::from(&segment))
+    }
+
+    fn open(&self, base: Offset) -> Result<D::File, RecoveryError> {
+        let path = format!("{}/{}", self.known.folder, file_name(base, "log"));
+        Ok(self.disk.open(Path::new(&path), Access::Write, Caching::Buffered)?)
+    }
+
+    /// Scans the segments from the recovery point on, cuts at the first batch that does not hold, removes what follows.
+    fn scan_from(mut self, found: &[(Offset, u64)], first: usize) -> Result<PartitionLog, RecoveryError> {
+        let mut log = with_segments(self.known, VecDeque::new(), Offset::ZERO);
+        if let Some(state) = self.state {
+            restore(&mut log, state);
+        }
+        let flushed_offset = self.state.map_or(Offset::ZERO, |state| Offset(state.flushed_offset));
+        let mut end_offset = self.state.map(|state| Offset(state.flushed_offset));
+        let mut expected = Expected {
+            offset: None,
+            leader_epoch: log.epochs.latest().unwrap_or(LeaderEpoch(0)),
+            skip_crc: planted(self.options.seeded_bug, SeededBug::MissCrcCheck),
+        };
+        let keep_tail = planted(self.options.seeded_bug, SeededBug::KeepTornTail);
+        let mut broken = false;
+        let mut scanned_any = false;
+        for &(base, length) in found.get(first..).unwrap_or_default() {
+            let begins_here =
+                if scanned_any { expected.offset == Some(base) } else { self.may_begin_at(base) };
+            if broken || !begins_here {
+                broken = true;
+                self.remove_segment(base, length)?;
+                continue;
+            }
+            let from = self.start_of_scan(base);
+            if from == 0 {
+                expected.offset = Some(base);
+            }
+            let start = self.segments.back().map_or(0, |last| (last.end() + 4095) & !4095);
+            let mut segment = Segment::new(base, start, self.options.now_ms);
+            self.seed_timestamps(&mut segment);
+            let file = self.open(base)?;
+            let interval = self.known.config.index_interval_bytes;
+            let now_ms = self.options.now_ms;
+            let scanned = scan(&file, from, expected, |header, at| {
+                segment.note_batch(header, at, interval);
+                log.epochs.note(header.leader_epoch, header.base_offset);
+                if header.is_idempotent() && header.base_offset >= flushed_offset {
+                    log.producers.note(header, now_ms.min(header.max_timestamp.max(0)), Offset(i64::MAX));
+                }
+            })?;
+            self.report.bytes_scanned += scanned.end - from;
+            self.report.bytes_cut += length - scanned.end;
+            broken = scanned.end < length;
+            scanned_any = true;
+            expected = scanned.next;
+            if scanned.end == 0 {
+                drop(file);
+                self.remove_segment(base, 0)?;
+                expected.offset = Some(base);
+                continue;
+            }
+            end_offset = scanned.next.offset;
+            segment.size = if keep_tail { length } else { scanned.end };
+            if scanned.end < length && !keep_tail {
+                file.set_length(scanned.end)?;
+                file.sync()?;
+            }
+            segment.index.loaded = true;
+            self.seal(segment)?;
+        }
+        self.disk_sync()?;
+        let end_offset = end_offset.unwrap_or(Offset::ZERO);
+        if end_offset < flushed_offset {
+            let reason =
+                format!("the log ends at {end_offset}, it was on stable media up to {flushed_offset}");
+            self.report.offline.push((self.known.folder.clone(), reason));
+            log.failed = true;
+            return Ok(log);
+        }
+        let mut recovered = with_segments(self.known, std::mem::take(&mut self.segments), end_offset);
+        recovered.producers = log.producers;
+        recovered.epochs = log.epochs;
+        recovered.log_start_offset = recovered
+            .log_start_offset
+            .max(self.state.map_or(Offset::ZERO, |state| Offset(state.log_start_offset)));
+        recovered.log_start_offset = recovered.log_start_offset.min(recovered.log_end_offset);
+        Ok(recovered)
+    }
+
+    /// The first segment scanned is the one at the recovery point, unless that has gone with the log start.
+    fn may_begin_at(&self, base: Offset) -> bool {
+        self.state.is_none_or(|state| {
+            let fresh = state.recovery_segment == 0 && state.recovery_position == 0;
+            base.0 == state.recovery_segment || base.0 <= state.log_start_offset || fresh
+        })
+    }
+
+    fn start_of_scan(&self, base: Offset) -> u64 {
+        self.state.filter(|state| state.recovery_segment == base.0).map_or(0, |state| state.recovery_position)
+    }
+
+    /// What lies before the recovery point is not read again: its largest timestamp comes from the checkpoint.
+    fn seed_timestamps(&self, segment: &mut Segment) {
+        if let Some(state) = self.state
+            && state.recovery_segment == segment.base_offset.0
+            && state.recovery_position > 0
+        {
+            segment.max_timestamp = state.max_timestamp;
+            segment.max_timestamp_offset = Offset(state.max_timestamp_offset);
+        }
+    }
+
+    fn remove_segment(&mut self, base: Offset, bytes: u64) -> Result<(), RecoveryError> {
+        self.report.bytes_cut += bytes;
+        for suffix in ["log", "index"] {
+            let path = format!("{}/{}", self.known.folder, file_name(base, suffix));
+            match self.disk.remove(Path::new(&path)) {
+                Err(error) if error.is_not_found() => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the scanned segment as sealed and writes its index.
+    fn seal(&mut self, mut segment: Segment) -> Result<(), RecoveryError> {
+        segment.written = segment.size;
+        segment.synced = segment.size;
+        segment.allocated = segment.size;
+        segment.file = FileState::Closed { on_disk: true };
+        segment.closed = true;
+        segment.sealed = true;
+        let entries: Vec<_> = segment.index.entries().copied().collect();
+        let path = format!("{}/{}", self.known.folder, file_name(segment.base_offset, "index"));
+        let bytes = side_file::encode_index(segment.base_offset, &segment, &entries);
+        let file = self.disk.open(Path::new(&path), Access::Create, Caching::Buffered)?;
+        file.set_length(0)?;
+        file.write_at(0, &bytes)?;
+        segment.index.thin_out(1 << 20);
+        self.segments.push_back(segment);
+        Ok(())
+    }
+
+    fn disk_sync(&self) -> Result<(), RecoveryError> {
+        match self.disk.sync_directory(Path::new(&self.known.folder)) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+fn with_segments(known: &KnownPartition, segments: VecDeque<Segment>, end_offset: Offset) -> PartitionLog {
+    PartitionLog::with_segments(
+        known.topic_partition,
+        known.folder.clone(),
+        known.config,
+        known.leader_epoch,
+        segments,
+        end_offset,
+    )
+}
+
+fn restore(log: &mut PartitionLog, state: &CheckpointPartition) {
+    for &(epoch, offset) in &state.epochs {
+        log.epochs.note(LeaderEpoch(epoch), Offset(offset));
+    }
+    for producer in &state.producers {
+        let batches: Vec<ProducedBatch> = producer.batches.iter().map(Into::into).collect();
+        log.producers.restore(ProducerId(producer.producer_id), producer.last_append_ms, batches);
+    }
+    log.log_start_offset = log.log_start_offset.max(Offset(state.log_start_offset));
+}
+
+fn push_segment(segments: &mut VecDeque<Segment>, record: &SegmentRecord) {
+    let start = segments.back().map_or(0, |last: &Segment| (last.end() + 4095) & !4095);
+    let mut segment = Segment::new(Offset(record.base_offset), start, 0);
+    segment.size = record.size;
+    segment.written = record.size;
+    segment.synced = record.size;
+    segment.allocated = record.size;
+    segment.file = FileState::Closed { on_disk: true };
+    segment.closed = true;
+    segment.sealed = true;
+    segment.max_timestamp = record.max_timestamp;
+    segment.max_timestamp_offset = Offset(record.max_timestamp_offset);
+    segment.index = SegmentIndex::default();
+    segments.push_back(segment);
+}
+
+/// The folder's segments in order, with their files' lengths.
+fn list_segments<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Vec<(Offset, u64)>, RecoveryError> {
+    let entries = match disk.list(Path::new(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        if entry.kind == EntryKind::File
+            && let Some(base) = parse_file_name(&entry.name, "log")
+        {
+            let path = format!("{folder}/{}", entry.name);
+            let length = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?.length()?;
+            found.push((base, length));
+        }
+    }
+    Ok(found)
+}

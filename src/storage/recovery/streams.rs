@@ -1,0 +1,117 @@
+//! Reading the commit logs of the last life.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::RecoveryError;
+use crate::model::limits::BLOCK_BYTES;
+use crate::model::number::index;
+use crate::runtime::disk::{BlockingDisk, EntryKind};
+use crate::runtime::file::{Access, BlockingFile, Caching};
+use crate::runtime::memory::AlignedBuffer;
+use crate::storage::commit_log::FILE_BYTES_MIN;
+use crate::storage::commit_log::frame::{FRAME_ALIGN, FileHeader, FrameHeader, frame_bytes};
+
+/// Largest commit-log file that is looked at. Unit: bytes.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+const FOLDER: &str = "commit-log";
+
+/// One shard's commit log: its files in the order in which they were written, read into memory.
+pub(super) struct Stream {
+    pub(super) shard: u32,
+    files: BTreeMap<u64, (FileHeader, AlignedBuffer)>,
+}
+
+impl Stream {
+    /// All frames from `oldest_sequence` on, in order, up to the first break of the chain.
+    pub(super) fn frames(&self, oldest_sequence: u64) -> Vec<(FrameHeader, &[u8])> {
+        let mut frames = Vec::new();
+        let mut expected = None;
+        for (header, content) in self.files.values() {
+            // Files from before are free ones, perhaps half written over.
+            if header.first_sequence < oldest_sequence {
+                continue;
+            }
+            if expected.is_some_and(|expected| expected != header.first_sequence) {
+                break;
+            }
+            let next = scan_file(header, content.as_slice(), &mut frames);
+            expected = Some(next);
+        }
+        frames
+    }
+}
+
+/// Appends the file's frames to `frames`; returns the sequence number that would come next.
+fn scan_file<'a>(header: &FileHeader, content: &'a [u8], frames: &mut Vec<(FrameHeader, &'a [u8])>) -> u64 {
+    let mut expected = header.first_sequence;
+    let mut at = BLOCK_BYTES;
+    while let Some(rest) = content.get(at..) {
+        match FrameHeader::decode(rest) {
+            Some((frame, body)) if frame.incarnation == header.incarnation && frame.sequence == expected => {
+                frames.push((frame, body));
+                expected += 1;
+                at = (at + frame_bytes(body.len())).next_multiple_of(FRAME_ALIGN);
+            }
+            // A group ends with zeros up to its block's end; the next one begins on a block.
+            _ if !at.is_multiple_of(BLOCK_BYTES) => at = at.next_multiple_of(BLOCK_BYTES),
+            _ => break,
+        }
+    }
+    expected
+}
+
+/// Reads the streams of `incarnation` that belong to this data directory.
+pub(super) fn read_streams<D: BlockingDisk>(
+    disk: &D,
+    directory_id: [u8; 16],
+    incarnation: u64,
+) -> Result<Vec<Stream>, RecoveryError> {
+    let mut streams: BTreeMap<u32, Stream> = BTreeMap::new();
+    for (shard, number, _) in list_files(disk)? {
+        let path = format!("{FOLDER}/{shard}-{number:08}.clog");
+        let file = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?;
+        let mut block = AlignedBuffer::zeroed(BLOCK_BYTES);
+        file.read_at(0, block.as_mut_slice())?;
+        let Some(header) = FileHeader::decode(block.as_slice()) else { continue };
+        if header.directory_id != directory_id || header.incarnation != incarnation {
+            continue;
+        }
+        let length = file.length()?.min(FILE_BYTES_MAX);
+        let mut content = AlignedBuffer::zeroed(index(length));
+        file.read_at(0, content.as_mut_slice())?;
+        streams
+            .entry(header.shard)
+            .or_insert_with(|| Stream { shard: header.shard, files: BTreeMap::new() })
+            .files
+            .insert(header.file_sequence, (header, content));
+    }
+    Ok(streams.into_values().collect())
+}
+
+/// The commit-log files there are: shard and number in the name, size. Ones too small to use (a start died making them) go.
+pub(super) fn list_files<D: BlockingDisk>(disk: &D) -> Result<Vec<(u32, u64, u64)>, RecoveryError> {
+    let mut found = Vec::new();
+    for entry in disk.list(Path::new(FOLDER))? {
+        if entry.kind != EntryKind::File {
+            continue;
+        }
+        let path = format!("{FOLDER}/{}", entry.name);
+        let parsed = entry.name.strip_suffix(".clog").and_then(|stem| {
+            let (shard, number) = stem.split_once('-')?;
+            Some((shard.parse().ok()?, number.parse().ok()?))
+        });
+        let Some((shard, number)) = parsed else {
+            // A file whose making was cut short has another ending.
+            disk.remove(Path::new(&path))?;
+            continue;
+        };
+        let bytes = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?.length()?;
+        if bytes >= FILE_BYTES_MIN {
+            found.push((shard, number, bytes));
+        } else {
+            disk.remove(Path::new(&path))?;
+        }
+    }
+    Ok(found)
+}

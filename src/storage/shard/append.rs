@@ -1,0 +1,366 @@
+//! Append: check, assign offsets, copy once into the tail, publish, and put small synced ones into the commit log.
+
+use super::{Event, PartitionSlot, ShardLog};
+use crate::model::batch::{self, BatchHeader, HEADER_BYTES};
+use crate::model::limits::DIRECT_APPEND_BYTES_MIN;
+use crate::model::number::{index, wide};
+use crate::model::{Durability, Offset};
+use crate::runtime::memory::ArenaMemory;
+use crate::storage::arena::table::ChunkLabel;
+use crate::storage::commit_log::Entry;
+use crate::storage::commit_log::frame::{FrameHeader, kind};
+use crate::storage::partition::producers::{SequenceError, Verdict};
+use crate::storage::partition::tail::TailChunk;
+use crate::storage::seeded_bug::{SeededBug, planted};
+
+/// Appends to a `written` topic are told apart for flushing only this finely. Unit: bytes.
+const WRITTEN_MERGE_BYTES: u64 = 256 << 10;
+/// Smallest reservation of offsets. Unit: records.
+const RESERVATION_RECORDS: i64 = 1 << 20;
+/// Full blocks that are worth a write of their own. Unit: bytes.
+const WRITE_BEHIND_BYTES: u64 = 512 << 10;
+
+/// Where an accepted batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub base_offset: Offset,
+    /// Offset behind the batch's last record. The batch is acknowledged when the high watermark has reached it.
+    pub end_offset: Offset,
+    /// Set if the topic stamps batches with the time of the append.
+    pub log_append_time: Option<i64>,
+    pub log_start_offset: Offset,
+}
+
+/// Why a batch was not appended. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    #[error("no such partition here")]
+    UnknownPartition,
+    #[error("the partition's storage has failed or is full")]
+    Storage,
+    #[error("no room in memory or in the commit log; try again when told")]
+    Busy,
+    #[error("the batch has {found} bytes, {limit} are allowed")]
+    TooLarge { found: usize, limit: usize },
+    #[error("the batch has {found} bytes, a segment {limit}")]
+    LargerThanSegment { found: usize, limit: u64 },
+    #[error("timestamp {found} is out of the allowed range")]
+    Timestamp { found: i64 },
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    #[error("offsets are used up")]
+    OffsetsExhausted,
+}
+
+impl<M: ArenaMemory> ShardLog<M> {
+    /// Appends one batch whose `header` the caller has decoded and checked against its bytes (length, CRC, counts).
+    /// The first 16 bytes of `batch` are overwritten with what the broker assigns (all of the header with LogAppendTime).
+    /// It is acknowledged when the high watermark reaches the returned `end_offset`.
+    ///
+    /// # Errors
+    /// Any [`AppendError`]; the batch is then not in the log.
+    pub fn append(
+        &mut self,
+        slot: PartitionSlot,
+        batch: &mut [u8],
+        header: &BatchHeader,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        self.now_ms = self.now_ms.max(now_ms);
+        if let Some(duplicate) = self.judge(slot, header, now_ms)? {
+            return Ok(duplicate);
+        }
+        let partition = self.partition(slot).ok_or(AppendError::UnknownPartition)?;
+        let through_commit_log =
+            partition.config.durability == Durability::Synced && header.size_bytes < DIRECT_APPEND_BYTES_MIN;
+        if through_commit_log && !self.commit.has_room(header.size_bytes) {
+            self.starved = true;
+            return Err(if self.commit.has_failed() { AppendError::Storage } else { AppendError::Busy });
+        }
+        if !self.make_room(slot, header.size_bytes, now_ms) {
+            self.starved = true;
+            return Err(AppendError::Busy);
+        }
+        let (stored, log_append_time) = self.assign(slot, batch, header, now_ms)?;
+        let position = self.copy_into_tail(slot, batch);
+        let appended =
+            self.note_appended(slot, &stored, position, through_commit_log, now_ms, log_append_time)?;
+        if through_commit_log {
+            self.push_data_frame(slot, &stored, position, batch);
+        }
+        self.after_append(slot, header.size_bytes);
+        Ok(appended)
+    }
+
+    /// Everything that can refuse a batch without touching the log; `Some` for a duplicate, which is not appended again.
+    fn judge(
+        &self,
+        slot: PartitionSlot,
+        header: &BatchHeader,
+        now_ms: i64,
+    ) -> Result<Option<Appended>, AppendError> {
+        let partition = self.partition(slot).ok_or(AppendError::UnknownPartition)?;
+        if partition.failed || partition.no_space {
+            return Err(AppendError::Storage);
+        }
+        if self.closing || partition.hold.is_some() {
+            return Err(AppendError::Busy);
+        }
+        let config = &partition.config;
+        if header.size_bytes > config.batch_bytes_max {
+            return Err(AppendError::TooLarge { found: header.size_bytes, limit: config.batch_bytes_max });
+        }
+        if wide(header.size_bytes) > config.segment_bytes {
+            let limit = config.segment_bytes;
+            return Err(AppendError::LargerThanSegment { found: header.size_bytes, limit });
+        }
+        if !config.log_append_time {
+            let newest = now_ms.saturating_add(config.timestamp_after_max_ms);
+            let oldest = now_ms.saturating_sub(config.timestamp_before_max_ms);
+            if header.max_timestamp > newest {
+                return Err(AppendError::Timestamp { found: header.max_timestamp });
+            }
+            if header.base_timestamp >= 0 && header.base_timestamp < oldest {
+                return Err(AppendError::Timestamp { found: header.base_timestamp });
+            }
+        }
+        if partition.log_end_offset.0 > i64::MAX - i64::from(i32::MAX) - 1 {
+            return Err(AppendError::OffsetsExhausted);
+        }
+        if header.is_idempotent()
+            && let Verdict::Duplicate(original) = partition.producers.check(header)?
+        {
+            let early = planted(self.options.seeded_bug, SeededBug::ReplyToDuplicateEarly);
+            return Ok(Some(Appended {
+                base_offset: original.base_offset,
+                end_offset: if early { Offset::ZERO } else { original.end_offset },
+                log_append_time: config.log_append_time.then_some(original.timestamp),
+                log_start_offset: partition.log_start_offset,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Sees to an active segment with room for the batch, and to chunks for its bytes. False: no memory now.
+    fn make_room(&mut self, slot: PartitionSlot, bytes: usize, now_ms: i64) -> bool {
+        let Some(partition) = self.partition_mut(slot) else { return false };
+        let config = partition.config;
+        if let Some(active) = partition.active_ref()
+            && active.size > 0
+            && (active.size + wide(bytes) > config.segment_bytes
+                || now_ms.saturating_sub(active.first_append_ms) >= config.segment_ms
+                || offset_delta_exhausted(active.base_offset, partition.log_end_offset))
+        {
+            partition.close_active();
+        }
+        if partition.active_ref().is_none() {
+            partition.begin_segment(now_ms);
+        }
+        let Some(active) = partition.active() else { return false };
+        let segment = active.base_offset;
+        let (segment_start, end) = (active.start, active.end());
+        let needed_end = end + wide(bytes);
+        loop {
+            let Some(partition) = self.partition_mut(slot) else { return false };
+            let capacity_end = partition.tail.capacity_end(segment).unwrap_or(segment_start);
+            if capacity_end >= needed_end {
+                return true;
+            }
+            let class = partition.tail.choose_class(needed_end - capacity_end, now_ms);
+            let label = ChunkLabel {
+                topic_partition: partition.topic_partition,
+                leader_epoch: partition.leader_epoch,
+                segment,
+                position: capacity_end - segment_start,
+            };
+            let Some(id) = self.allocate_chunk(class, &label) else { return false };
+            let chunk = TailChunk { id, class, start: capacity_end, segment, clean: false };
+            if let Some(partition) = self.partition_mut(slot) {
+                partition.tail.chunks.push_back(chunk);
+            }
+        }
+    }
+
+    /// Writes the assigned fields into the batch. Returns its header as stored.
+    fn assign(
+        &self,
+        slot: PartitionSlot,
+        batch_bytes: &mut [u8],
+        header: &BatchHeader,
+        now_ms: i64,
+    ) -> Result<(BatchHeader, Option<i64>), AppendError> {
+        let partition = self.partition(slot).ok_or(AppendError::UnknownPartition)?;
+        let mut stored = *header;
+        stored.base_offset = partition.log_end_offset;
+        stored.leader_epoch = partition.leader_epoch;
+        let log_append_time = partition.config.log_append_time.then_some(now_ms);
+        if let Some(time) = log_append_time
+            && let Some(head) = batch_bytes.first_chunk::<HEADER_BYTES>().copied()
+        {
+            let records_crc = batch::records_crc(batch_bytes);
+            let new = batch::with_log_append_time(&head, header.size_bytes, records_crc, time);
+            if let Some(target) = batch_bytes.first_chunk_mut::<HEADER_BYTES>() {
+                *target = new;
+            }
+            stored.max_timestamp = time;
+        }
+        let prefix = batch::assigned_prefix(stored.base_offset, header.size_bytes, stored.leader_epoch);
+        if let Some(target) = batch_bytes.first_chunk_mut::<16>() {
+            *target = prefix;
+        }
+        Ok((stored, log_append_time))
+    }
+
+    /// The one copy. Bytes first, then the lengths that publish them. Returns the log position of the batch.
+    fn copy_into_tail(&mut self, slot: PartitionSlot, bytes: &[u8]) -> u64 {
+        let number = index(u64::from(slot.0));
+        let Some(partition) = self.partitions.get_mut(number).and_then(Option::as_deref_mut) else {
+            return 0;
+        };
+        let Some(at) = partition.active_ref().map(|active| active.end()) else { return 0 };
+        let publish_first = planted(self.options.seeded_bug, SeededBug::PublishBeforeBytes);
+        let mut rest = bytes;
+        let mut position = at;
+        for chunk in partition.tail.chunks_from(at) {
+            let inside = position - chunk.start;
+            let take = index(chunk.class.bytes() - inside).min(rest.len());
+            let (now, later) = rest.split_at(take);
+            if publish_first {
+                self.arena.publish(chunk.id, inside + wide(take));
+            }
+            self.arena.write(chunk.id, inside, now);
+            self.arena.publish(chunk.id, inside + wide(take));
+            position += wide(take);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        assert!(rest.is_empty(), "an append did not fit the room made for it");
+        at
+    }
+
+    fn note_appended(
+        &mut self,
+        slot: PartitionSlot,
+        stored: &BatchHeader,
+        position: u64,
+        through_commit_log: bool,
+        now_ms: i64,
+        log_append_time: Option<i64>,
+    ) -> Result<Appended, AppendError> {
+        let partition = self.partition_mut(slot).ok_or(AppendError::UnknownPartition)?;
+        let interval_bytes = partition.config.index_interval_bytes;
+        let end = position + wide(stored.size_bytes);
+        let end_offset = stored.end_offset();
+        let leader_epoch = partition.leader_epoch;
+        if let Some(active) = partition.active() {
+            let inside = position - active.start;
+            if active.size == 0 {
+                active.first_append_ms = now_ms;
+            }
+            active.note_batch(stored, inside, interval_bytes);
+            active.size += wide(stored.size_bytes);
+        }
+        partition.end = end;
+        partition.epochs.note(leader_epoch, stored.base_offset);
+        if stored.is_idempotent() {
+            let flushed_offset = partition.flushed_offset;
+            partition.producers.note(stored, now_ms, flushed_offset);
+        }
+        let merge = if partition.config.durability == Durability::Written { WRITTEN_MERGE_BYTES } else { 0 };
+        partition.pending.push(position, end, end_offset, through_commit_log, merge);
+        assert!(end_offset > partition.log_end_offset, "the log end offset went back");
+        partition.log_end_offset = end_offset;
+        partition.touched = true;
+        Ok(Appended {
+            base_offset: stored.base_offset,
+            end_offset,
+            log_append_time,
+            log_start_offset: partition.log_start_offset,
+        })
+    }
+
+    fn push_data_frame(&mut self, slot: PartitionSlot, stored: &BatchHeader, position: u64, batch: &[u8]) {
+        let Some(partition) = self.partition(slot) else { return };
+        let Some(active) = partition.active_ref() else { return };
+        let header = FrameHeader {
+            kind: kind::DATA,
+            topic_id: partition.topic_partition.topic_id.0,
+            partition: partition.topic_partition.partition.0,
+            leader_epoch: partition.leader_epoch.0,
+            base_offset: stored.base_offset.0,
+            end_offset: stored.end_offset().0,
+            segment: active.base_offset.0,
+            position: position - active.start,
+            ..FrameHeader::blank()
+        };
+        let end = position + wide(batch.len());
+        self.commit.push(header, batch, Entry::Data { slot, end });
+    }
+
+    /// What an append sets in motion: acknowledgement of `written`, direct writes, write-behind, reservations, rounds.
+    fn after_append(&mut self, slot: PartitionSlot, bytes: usize) {
+        let now_ms = self.now_ms;
+        let flush_interval_ms = self.options.flush_interval_ms;
+        let Some(partition) = self.partition_mut(slot) else { return };
+        let written_topic = partition.config.durability == Durability::Written;
+        let mut pump = false;
+        if !partition.dirty {
+            partition.dirty = true;
+            self.dirty.insert(slot);
+            self.next_round_ms = self.next_round_ms.min(now_ms.saturating_add(flush_interval_ms));
+        }
+        self.changed = true;
+        let Some(partition) = self.partition_mut(slot) else { return };
+        if written_topic {
+            let (due, deadline) = partition.note_flush_rules(now_ms);
+            pump |= due;
+            if let Some(deadline) = deadline {
+                self.flush_deadlines.insert((deadline, slot));
+            }
+        } else if bytes >= DIRECT_APPEND_BYTES_MIN {
+            partition.flush_goal = partition.end;
+            pump = true;
+        }
+        let Some(partition) = self.partition_mut(slot) else { return };
+        let unwritten = partition.active_ref().map_or(0, |active| active.size - active.written);
+        pump |= unwritten >= WRITE_BEHIND_BYTES && !partition.busy;
+        pump |= partition.segments.len() > 1 && !partition.busy;
+        if written_topic {
+            self.reserve_ahead(slot);
+            if self.partition_mut(slot).is_some_and(super::PartitionLog::advance) {
+                self.events.push_back(Event::Advanced(slot));
+            }
+        }
+        if pump {
+            self.pump(slot);
+        }
+        let (used, capacity) = self.commit.used_and_capacity_bytes();
+        if used * 2 > capacity {
+            self.begin_round();
+        }
+    }
+
+    /// Keeps a durable reservation of offsets ahead of a `written` topic's appends.
+    fn reserve_ahead(&mut self, slot: PartitionSlot) {
+        let Some(partition) = self.partition(slot) else { return };
+        let left = partition.reserved_offset.since(partition.log_end_offset);
+        if partition.reserving.is_some() || left > RESERVATION_RECORDS / 2 || !self.commit.has_room(0) {
+            return;
+        }
+        // Grows with the rate at which reservations are used up: a fast topic asks a few times per second.
+        let used =
+            partition.log_end_offset.since(partition.log_start_offset).clamp(0, RESERVATION_RECORDS << 8);
+        let upto = partition.log_end_offset.plus(RESERVATION_RECORDS.max(used / 8));
+        self.push_control(slot, kind::RESERVE, upto, super::files::Control::Reserve { upto });
+        if let Some(partition) = self.partition_mut(slot) {
+            partition.reserving = Some(upto);
+        }
+    }
+}
+
+/// Index files and tools hold offsets relative to the segment's in 31 bits, as Kafka's do.
+fn offset_delta_exhausted(base_offset: Offset, next: Offset) -> bool {
+    next.since(base_offset) > i64::from(i32::MAX / 2)
+}

@@ -1,0 +1,218 @@
+//! Completions: what each ended operation changes.
+
+use super::{Event, PartitionSlot, Purpose, ShardLog};
+use crate::model::Offset;
+use crate::runtime::memory::ArenaMemory;
+use crate::storage::commit_log::Entry;
+use crate::storage::operation::{Completion, Fault, FileId, Outcome, WritePiece};
+use crate::storage::partition::segment::FileState;
+
+impl<M: ArenaMemory> ShardLog<M> {
+    /// Takes the end of an operation that was handed out.
+    pub fn handle_completion(&mut self, completion: Completion) {
+        let Completion { id, outcome, pieces } = completion;
+        let Some(purpose) = self.in_flight.remove(&id) else { return };
+        for piece in &pieces {
+            if let WritePiece::Arena { chunk, .. } = piece {
+                self.arena.unpin(*chunk);
+            }
+        }
+        let fault = match &outcome {
+            Outcome::Failed(fault) => Some(*fault),
+            _ => None,
+        };
+        match purpose {
+            Purpose::Group { number } => self.end_group(number, pieces, fault),
+            Purpose::SegmentWrite { slot, segment, written, durable, clean } => {
+                self.end_write(slot, segment, written, durable, fault);
+                if fault.is_none() {
+                    self.note_chunks_clean(slot, &clean);
+                }
+                self.after_segment_operation(slot);
+            }
+            Purpose::SegmentSync { slot, segment, synced } => {
+                self.end_sync(slot, segment, synced, fault);
+                self.after_segment_operation(slot);
+            }
+            Purpose::Open { slot, segment, file, allocated, pumping } => {
+                self.end_open(slot, segment, file, allocated, fault);
+                if pumping {
+                    self.clear_busy(slot);
+                }
+                self.pump(slot);
+                self.feed_starved_of_files();
+                self.events.push_back(Event::ReadReady(slot));
+            }
+            Purpose::Allocate { slot, segment, bytes } => {
+                self.end_allocate(slot, segment, bytes, fault);
+                self.after_segment_operation(slot);
+            }
+            Purpose::Seal { slot, segment } => {
+                self.end_seal(slot, segment, fault);
+                self.after_segment_operation(slot);
+            }
+            Purpose::Remove { slot } => self.end_removal(slot, fault),
+            Purpose::Checkpoint(capture) => self.end_checkpoint(&capture, fault),
+            Purpose::CommitFile { file, bytes } => self.end_commit_file(file, bytes, fault),
+            Purpose::Extent { slot, segment, extent, valid_bytes } => {
+                self.end_extent(slot, segment, extent, valid_bytes, outcome);
+            }
+            Purpose::Index { slot, segment } => self.end_index(slot, segment, outcome),
+            Purpose::Nothing => {}
+        }
+        self.note_room();
+    }
+
+    fn end_group(&mut self, number: u64, pieces: Vec<WritePiece>, fault: Option<Fault>) {
+        if fault.is_some() {
+            let lost = self.commit.handle_failed();
+            self.fail_entries(&lost);
+            return;
+        }
+        self.commit.handle_written(number, pieces);
+        while let Some(entries) = self.commit.poll_durable() {
+            for entry in entries {
+                match entry {
+                    Entry::Data { slot, end } => {
+                        if let Some(partition) = self.partition_mut(slot) {
+                            partition.pending.handle_commit(end);
+                        }
+                        self.advance(slot);
+                    }
+                    Entry::Control { slot, token } => self.handle_control(slot, token),
+                }
+            }
+        }
+    }
+
+    fn end_write(
+        &mut self,
+        slot: PartitionSlot,
+        base_offset: Offset,
+        written: u64,
+        durable: bool,
+        fault: Option<Fault>,
+    ) {
+        if let Some(fault) = fault {
+            return self.end_faulty(slot, fault);
+        }
+        let Some(partition) = self.partition_mut(slot) else { return };
+        let Some(segment) = partition.segment_at(base_offset) else { return };
+        segment.written = segment.written.max(written.min(segment.size));
+        if durable {
+            segment.synced = segment.written;
+            self.note_segment_synced(slot);
+        }
+    }
+
+    pub(super) fn end_sync(
+        &mut self,
+        slot: PartitionSlot,
+        base_offset: Offset,
+        synced: u64,
+        fault: Option<Fault>,
+    ) {
+        if let Some(fault) = fault {
+            return self.end_faulty(slot, fault);
+        }
+        let Some(partition) = self.partition_mut(slot) else { return };
+        let Some(segment) = partition.segment_at(base_offset) else { return };
+        segment.synced = segment.synced.max(synced.min(segment.size));
+        self.note_segment_synced(slot);
+    }
+
+    /// The segments reach further: so may acknowledgements, rounds and the commit log's recycling.
+    fn note_segment_synced(&mut self, slot: PartitionSlot) {
+        let Some(partition) = self.partition_mut(slot) else { return };
+        let end = partition.segment_synced_end();
+        partition.pending.handle_segment(end);
+        if end >= partition.end {
+            partition.dirty = false;
+            partition.unflushed_since_ms = None;
+            self.dirty.remove(&slot);
+        }
+        self.advance(slot);
+        self.note_round_progress(slot);
+    }
+
+    fn end_open(
+        &mut self,
+        slot: PartitionSlot,
+        base_offset: Offset,
+        file: FileId,
+        allocated: Option<u64>,
+        fault: Option<Fault>,
+    ) {
+        let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
+            if fault.is_none() {
+                self.close_file(file);
+            }
+            return;
+        };
+        match fault {
+            None => {
+                segment.file = FileState::Open(file);
+                if let Some(bytes) = allocated {
+                    segment.allocated = bytes;
+                }
+                self.open_files.push_back((slot, base_offset, file));
+            }
+            Some(fault) => {
+                segment.file = FileState::Closed { on_disk: allocated.is_none() };
+                self.open_count = self.open_count.saturating_sub(1);
+                if allocated.is_none() {
+                    // A file that was there is not: reads of it fail, the rest is served.
+                    self.cache.note_failed(slot, base_offset);
+                } else {
+                    self.end_faulty(slot, fault);
+                }
+            }
+        }
+    }
+
+    fn end_allocate(&mut self, slot: PartitionSlot, base_offset: Offset, bytes: u64, fault: Option<Fault>) {
+        if let Some(fault) = fault {
+            return self.end_faulty(slot, fault);
+        }
+        if let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) {
+            segment.allocated = bytes;
+        }
+    }
+
+    fn end_seal(&mut self, slot: PartitionSlot, base_offset: Offset, fault: Option<Fault>) {
+        if let Some(fault) = fault {
+            return self.end_faulty(slot, fault);
+        }
+        if let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) {
+            segment.sealed = true;
+            segment.allocated = segment.size;
+        }
+        self.proceed_truncation(slot);
+    }
+
+    /// A full disk is waited for; anything else takes the partition out of service, and nothing is simply retried.
+    pub(super) fn end_faulty(&mut self, slot: PartitionSlot, fault: Fault) {
+        if fault == Fault::NoSpace {
+            if let Some(partition) = self.partition_mut(slot) {
+                partition.no_space = true;
+            }
+            self.next_round_ms = self.next_round_ms.min(self.now_ms.saturating_add(1_000));
+            self.finish_round_partition(slot);
+        } else {
+            self.fail_partition(slot);
+        }
+    }
+
+    fn after_segment_operation(&mut self, slot: PartitionSlot) {
+        self.clear_busy(slot);
+        self.pump(slot);
+        self.feed_starved_of_files();
+    }
+
+    fn end_commit_file(&mut self, file: FileId, bytes: u64, fault: Option<Fault>) {
+        self.commit_file_coming = false;
+        if fault.is_none() {
+            self.commit.add_file(file, bytes);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Chunks, handles, commit-log files and control frames: the shard's shared supplies.
+
+use super::{Event, PartitionSlot, Purpose, ShardLog};
+use crate::model::Offset;
+use crate::model::number::wide;
+use crate::runtime::memory::ArenaMemory;
+use crate::storage::arena::table::ChunkLabel;
+use crate::storage::arena::{ChunkId, Class};
+use crate::storage::commit_log::frame::{FrameHeader, kind};
+use crate::storage::commit_log::{Entry, FILE_BYTES_MIN};
+use crate::storage::operation::{FileId, Lane, Operation, Task};
+use crate::storage::partition::segment::{FileState, file_name};
+
+/// Partitions that an allocation without success sets writing.
+const PRESSURE_PARTITIONS: usize = 64;
+/// Largest commit-log file that is made in one go. Unit: bytes.
+const COMMIT_FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a control frame brings about when it is durable.
+#[derive(Debug, Clone)]
+pub(super) enum Control {
+    Reserve { upto: Offset },
+    Truncate,
+    LogStart { remove: Vec<String> },
+    Delete { folder: String, trash: String },
+}
+
+impl<M: ArenaMemory> ShardLog<M> {
+    /// A chunk, if need be by giving up clean ones. Without success writing is hastened, and the append comes again.
+    pub(super) fn allocate_chunk(&mut self, class: Class, label: &ChunkLabel) -> Option<ChunkId> {
+        while self.clean_bytes > self.options.retained_bytes && self.evict_one() {}
+        let mut class = class;
+        loop {
+            if let Some(id) = self.arena.allocate(class, label) {
+                return Some(id);
+            }
+            if self.evict_one() {
+                continue;
+            }
+            if class == Class::SMALLEST {
+                self.relieve_pressure();
+                return None;
+            }
+            class = class.smaller();
+        }
+    }
+
+    /// Gives the oldest clean chunk back to the arena; false if there is none.
+    fn evict_one(&mut self) -> bool {
+        while let Some((slot, id)) = self.clean.pop_front() {
+            let Some(partition) = self.partition_mut(slot) else { continue };
+            let Some(front) = partition.tail.chunks.front().copied() else { continue };
+            if front.id != id || !front.clean {
+                // The chain was cut (truncation) since the chunk was noted.
+                continue;
+            }
+            partition.tail.chunks.pop_front();
+            self.clean_bytes = self.clean_bytes.saturating_sub(front.class.bytes());
+            self.arena.disown(id);
+            return true;
+        }
+        false
+    }
+
+    /// The arena is full of bytes that are not yet in segments: write them. If nothing can be written and nothing is on
+    /// its way, segments of partitions that hold only a partial block are closed, which frees their last chunks.
+    fn relieve_pressure(&mut self) {
+        let slots: Vec<PartitionSlot> = self.dirty.iter().copied().collect();
+        let mut started = 0;
+        for &slot in &slots {
+            if let Some(partition) = self.partition_mut(slot)
+                && !partition.busy
+                && partition.segments.iter().any(|segment| segment.size > segment.written)
+            {
+                partition.flush_goal = partition.end;
+                self.pump(slot);
+                started += 1;
+            }
+            if started >= PRESSURE_PARTITIONS {
+                break;
+            }
+        }
+        if self.segment_operations > 0 {
+            return;
+        }
+        for &slot in slots.iter().take(PRESSURE_PARTITIONS) {
+            if let Some(partition) = self.partition_mut(slot) {
+                partition.close_active();
+            }
+            self.pump(slot);
+        }
+    }
+
+    /// Asks for a segment's file to be opened; if too many are open, the one used longest ago is closed first.
+    pub(super) fn open_segment(
+        &mut self,
+        slot: PartitionSlot,
+        base_offset: Offset,
+        allocate_bytes: u64,
+        pumping: bool,
+    ) {
+        if self.open_count >= self.options.open_files_max && !self.close_one() {
+            self.starved_of_files.push_back(slot);
+            return;
+        }
+        let file = self.fresh_file();
+        let Some(partition) = self.partition_mut(slot) else { return };
+        let folder_file = (
+            "partition.metadata".to_owned(),
+            format!("version: 0\ntopic_id: {}", partition.topic_partition.topic_id).into_bytes(),
+        );
+        let path = format!("{}/{}", partition.folder, file_name(base_offset, "log"));
+        let Some(segment) = partition.segment_at(base_offset) else { return };
+        let on_disk = matches!(segment.file, FileState::Closed { on_disk: true });
+        segment.file = FileState::Busy(file);
+        let create =
+            (!on_disk).then_some(crate::storage::operation::CreateFile { allocate_bytes, folder_file });
+        let allocated = create.as_ref().map(|_| allocate_bytes);
+        self.open_count += 1;
+        self.task(
+            Lane::Files,
+            Task::Open { file, path, create },
+            Purpose::Open { slot, segment: base_offset, file, allocated, pumping },
+        );
+    }
+
+    fn close_one(&mut self) -> bool {
+        for _ in 0..self.open_files.len() {
+            let Some((slot, base_offset, file)) = self.open_files.pop_front() else { return false };
+            let Some(partition) = self.partition_mut(slot) else { continue };
+            let busy = partition.busy;
+            let Some(segment) = partition.segment_at(base_offset) else { continue };
+            if segment.file != FileState::Open(file) {
+                continue;
+            }
+            if busy {
+                self.open_files.push_back((slot, base_offset, file));
+                continue;
+            }
+            segment.file = FileState::Closed { on_disk: true };
+            self.close_file(file);
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn close_file(&mut self, file: FileId) {
+        self.open_count = self.open_count.saturating_sub(1);
+        self.task(Lane::Files, Task::Close { file }, Purpose::Nothing);
+    }
+
+    /// After something was closed or became idle: goes on with partitions that wait for a handle.
+    pub(super) fn feed_starved_of_files(&mut self) {
+        if let Some(slot) = self.starved_of_files.pop_front() {
+            self.pump(slot);
+            self.events.push_back(Event::ReadReady(slot));
+        }
+    }
+
+    pub(super) fn push_control(
+        &mut self,
+        slot: PartitionSlot,
+        frame_kind: u32,
+        offset: Offset,
+        control: Control,
+    ) {
+        let Some(partition) = self.partition(slot) else { return };
+        let place = partition
+            .segments
+            .back()
+            .map_or((partition.log_end_offset.0, 0), |last| (last.base_offset.0, last.size));
+        self.push_control_at(slot, frame_kind, offset, place, control);
+    }
+
+    /// Gathers a control frame about a place: base offset of a segment and byte position in it.
+    pub(super) fn push_control_at(
+        &mut self,
+        slot: PartitionSlot,
+        frame_kind: u32,
+        offset: Offset,
+        (segment, position): (i64, u64),
+        control: Control,
+    ) {
+        let token = self.next_token;
+        self.next_token += 1;
+        let Some(partition) = self.partition(slot) else { return };
+        let header = FrameHeader {
+            kind: frame_kind,
+            topic_id: partition.topic_partition.topic_id.0,
+            partition: partition.topic_partition.partition.0,
+            leader_epoch: partition.leader_epoch.0,
+            base_offset: offset.0,
+            end_offset: offset.0,
+            segment,
+            position,
+            ..FrameHeader::blank()
+        };
+        self.controls.insert(token, control);
+        self.changed = true;
+        self.commit.push(header, &[], Entry::Control { slot, token });
+    }
+
+    /// A control frame is durable: what it announced may happen.
+    pub(super) fn handle_control(&mut self, slot: PartitionSlot, token: u64) {
+        let Some(control) = self.controls.remove(&token) else { return };
+        match control {
+            Control::Reserve { upto } => {
+                if let Some(partition) = self.partition_mut(slot) {
+                    partition.reserved_offset = partition.reserved_offset.max(upto);
+                    partition.reserving = None;
+                }
+                self.advance(slot);
+            }
+            Control::Truncate => self.handle_truncation_durable(slot),
+            Control::LogStart { remove } => {
+                let delay = self.partition(slot).map_or(0, |log| log.config().file_delete_delay_ms);
+                self.remove_later(remove, delay);
+            }
+            Control::Delete { folder, trash } => {
+                self.task(Lane::Files, Task::Rename { from: folder, to: trash.clone() }, Purpose::Nothing);
+                self.task(Lane::Slow, Task::RemoveFolder { path: trash }, Purpose::Nothing);
+            }
+        }
+    }
+
+    /// Removes files after a delay, so that readers that just found them can finish.
+    pub(super) fn remove_later(&mut self, paths: Vec<String>, delay_ms: i64) {
+        if !paths.is_empty() {
+            self.next_removal += 1;
+            self.removals.insert((self.now_ms.saturating_add(delay_ms), self.next_removal), paths);
+        }
+    }
+
+    pub(super) fn remove_due_files(&mut self) {
+        while let Some(entry) = self.removals.first_entry()
+            && entry.key().0 <= self.now_ms
+        {
+            let paths = entry.remove();
+            self.task(Lane::Slow, Task::RemoveFiles { paths }, Purpose::Nothing);
+        }
+    }
+
+    /// Asks for one more commit-log file when the stream is more than half used and may grow.
+    pub(super) fn grow_commit_log(&mut self) {
+        let (used, capacity) = self.commit.used_and_capacity_bytes();
+        if self.commit_file_coming || used * 2 <= capacity || capacity >= self.options.commit_bytes_max {
+            return;
+        }
+        let room = self.options.commit_bytes_max - capacity;
+        let bytes = capacity.clamp(FILE_BYTES_MIN, COMMIT_FILE_BYTES_MAX).min(room) & !4095;
+        if bytes < FILE_BYTES_MIN {
+            return;
+        }
+        self.commit_file_coming = true;
+        let number = self.next_commit_file;
+        self.next_commit_file += 1;
+        let file = self.fresh_file();
+        let path = commit_file_path(self.options.shard, number);
+        self.task(
+            Lane::Slow,
+            Task::CreateCommitFile { file, path, bytes },
+            Purpose::CommitFile { file, bytes },
+        );
+    }
+
+    /// Deletes a partition: its frames will not be replayed, its folder goes away in the background.
+    /// `trash`: a folder name that nothing else has. The name is free for another partition as soon as this returns.
+    pub fn delete_partition(&mut self, slot: PartitionSlot, trash: String) {
+        let Some(partition) = self.partition(slot) else { return };
+        let folder = partition.folder.clone();
+        let offset = partition.log_end_offset;
+        if self.commit.has_room(0) {
+            self.push_control(slot, kind::DELETE, offset, Control::Delete { folder, trash });
+        } else {
+            // The metadata log no longer knows the topic: recovery drops its frames without being told.
+            self.task(Lane::Files, Task::Rename { from: folder, to: trash.clone() }, Purpose::Nothing);
+            self.task(Lane::Slow, Task::RemoveFolder { path: trash }, Purpose::Nothing);
+        }
+        let number = crate::model::number::index(u64::from(slot.0));
+        let Some(mut partition) = self.partitions.get_mut(number).and_then(Option::take) else { return };
+        for mark in partition.marks.drain(..) {
+            self.commit.unpin(mark.file_sequence);
+        }
+        for chunk in partition.tail.chunks.drain(..) {
+            if chunk.clean {
+                self.clean_bytes = self.clean_bytes.saturating_sub(chunk.class.bytes());
+            }
+            self.arena.disown(chunk.id);
+        }
+        for segment in &partition.segments {
+            if let FileState::Open(file) = segment.file {
+                self.close_file(file);
+            }
+        }
+        self.cache.forget(slot);
+        self.dirty.remove(&slot);
+        self.finish_round_partition(slot);
+        self.note_room();
+    }
+
+    /// Hands the stream's next group to the driver, if there is one.
+    pub(super) fn poll_commit_write(&mut self) {
+        let Some(write) = self.commit.poll_write() else { return };
+        let entries: Vec<Entry> = self.commit.newest_entries().to_vec();
+        for entry in entries {
+            if let Entry::Data { slot, end } = entry {
+                self.mark(slot, write.file_sequence, end);
+            }
+        }
+        let id = self.issue(Purpose::Group { number: write.group });
+        self.operations.push_back(Operation::Write {
+            id,
+            file: write.file,
+            pieces: write.pieces,
+            position: write.position,
+            durable: true,
+        });
+        self.grow_commit_log();
+    }
+
+    /// The partition has frames in this use of a commit-log file.
+    fn mark(&mut self, slot: PartitionSlot, file_sequence: u64, end: u64) {
+        let Some(partition) = self.partition_mut(slot) else { return };
+        if partition.failed {
+            return;
+        }
+        match partition.marks.back_mut() {
+            Some(last) if last.file_sequence == file_sequence => last.end = last.end.max(end),
+            _ => {
+                partition.marks.push_back(crate::storage::partition::Mark { file_sequence, end });
+                self.commit.pin(file_sequence, slot);
+            }
+        }
+    }
+
+    /// Marks a chunk as standing in its segment file too.
+    pub(super) fn note_clean(&mut self, slot: PartitionSlot, id: ChunkId, valid_bytes: u64, class: Class) {
+        self.arena.publish_clean(id, valid_bytes);
+        self.clean.push_back((slot, id));
+        self.clean_bytes += class.bytes();
+        debug_assert!(self.clean_bytes <= self.arena.capacity_bytes() + wide(1));
+    }
+}
+
+/// Path of a commit-log file, relative to the data directory.
+#[must_use]
+pub fn commit_file_path(shard: u32, number: u64) -> String {
+    format!("commit-log/{shard}-{number:08}.clog")
+}

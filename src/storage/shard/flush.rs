@@ -1,0 +1,121 @@
+//! Flush rounds: everything unflushed goes to stable media in its segments, then a checkpoint says so.
+//!
+//! A round runs every few seconds while something is unflushed, and at once when the commit log is half full. It keeps
+//! recovery short and the commit log's files reusable. At most [`ROUND_WIDTH`] partitions are flushed at once.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{PartitionSlot, ShardLog};
+use crate::runtime::memory::ArenaMemory;
+
+/// Partitions of a round that are flushed at the same time.
+const ROUND_WIDTH: usize = 64;
+
+/// A round under way.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    queue: VecDeque<PartitionSlot>,
+    active: BTreeSet<PartitionSlot>,
+}
+
+impl<M: ArenaMemory> ShardLog<M> {
+    /// Starts a round, unless one is under way or nothing has changed since the last.
+    pub(super) fn begin_round(&mut self) {
+        if self.round.is_some() || self.checkpoint_in_flight || !self.changed {
+            return;
+        }
+        self.changed = false;
+        let oldest: Vec<PartitionSlot> = self.commit.slots_of_oldest().collect();
+        let first: BTreeSet<PartitionSlot> = oldest.iter().copied().collect();
+        let mut queue: VecDeque<PartitionSlot> = first.iter().copied().collect();
+        queue.extend(self.dirty.iter().copied().filter(|slot| !first.contains(slot)));
+        self.round = Some(Round { queue, active: BTreeSet::new() });
+        self.fill_round();
+    }
+
+    /// Lets waiting partitions into the round; when none is left, the checkpoint is due.
+    fn fill_round(&mut self) {
+        loop {
+            let Some(round) = &mut self.round else { return };
+            if round.active.len() >= ROUND_WIDTH {
+                return;
+            }
+            let Some(slot) = round.queue.pop_front() else {
+                if round.active.is_empty() {
+                    self.round = None;
+                    self.begin_checkpoint();
+                }
+                return;
+            };
+            let Some(partition) = self.partition_mut(slot) else { continue };
+            if partition.failed || partition.no_space || partition.segment_synced_end() >= partition.end {
+                continue;
+            }
+            partition.flush_goal = partition.end;
+            partition.round_goal = Some(partition.end);
+            if let Some(round) = &mut self.round {
+                round.active.insert(slot);
+            }
+            self.pump(slot);
+        }
+    }
+
+    /// The partition's segments reach further, or it has failed: perhaps the round need not wait for it any more.
+    pub(super) fn note_round_progress(&mut self, slot: PartitionSlot) {
+        let reached = self.partition(slot).is_none_or(|partition| {
+            partition.failed || partition.round_goal.is_none_or(|goal| partition.segment_synced_end() >= goal)
+        });
+        if reached {
+            self.finish_round_partition(slot);
+        }
+    }
+
+    /// The round does not wait for this partition any more.
+    pub(super) fn finish_round_partition(&mut self, slot: PartitionSlot) {
+        if let Some(partition) = self.partition_mut(slot) {
+            partition.round_goal = None;
+        }
+        let Some(round) = &mut self.round else { return };
+        if round.active.remove(&slot) {
+            self.fill_round();
+        }
+    }
+
+    /// When the next round is due, after one has ended.
+    pub(super) fn schedule_round(&mut self, delay_ms: i64) {
+        if self.changed || !self.dirty.is_empty() {
+            self.changed = true;
+            self.next_round_ms = self.next_round_ms.min(self.now_ms.saturating_add(delay_ms));
+        }
+    }
+
+    /// A disk that was full may have room again: tries what was given up.
+    pub(super) fn retry_no_space(&mut self) {
+        let slots: Vec<PartitionSlot> = self.dirty.iter().copied().collect();
+        for slot in slots {
+            if let Some(partition) = self.partition_mut(slot)
+                && partition.no_space
+            {
+                partition.no_space = false;
+                partition.flush_goal = partition.end;
+                self.changed = true;
+                self.pump(slot);
+            }
+        }
+        self.note_room();
+    }
+
+    /// Topics with `flush.ms`: what is due goes to stable media.
+    pub(super) fn flush_due_partitions(&mut self) {
+        while let Some(&(when, slot)) = self.flush_deadlines.first()
+            && when <= self.now_ms
+        {
+            self.flush_deadlines.pop_first();
+            if let Some(partition) = self.partition_mut(slot) {
+                partition.flush_goal = partition.end;
+                partition.unflushed_since_ms = None;
+                self.pump(slot);
+            }
+        }
+    }
+}

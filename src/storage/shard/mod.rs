@@ -1,0 +1,386 @@
+//! All logs of one shard, their arena, their commit log, and the I/O they want.
+//!
+//! Lives: one per shard, used by that shard alone. Pure: it never waits; it hands out [`Operation`]s and [`Event`]s and is
+//! told [`Completion`]s and the time. The same code runs on the simulator.
+//!
+//! Invariants: one segment operation per partition at a time (so no block is written twice at once); bytes behind what a
+//! completed write covers are read from memory only; a chunk is pinned while an operation or a reply uses it.
+
+mod append;
+mod checkpoint;
+mod complete;
+mod files;
+mod flush;
+mod read;
+mod retention;
+mod truncate;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use self::append::{AppendError, Appended};
+use self::checkpoint::Capture;
+use self::flush::Round;
+use self::read::ExtentCache;
+pub use self::read::{ReadDone, ReadError, ReadPiece, TimestampFound};
+use super::PartitionSlot;
+use super::arena::ChunkArena;
+use super::arena::ChunkId;
+use super::commit_log::{CommitLog, Entry};
+use super::operation::{FileId, Lane, Operation, OperationId, Task};
+use super::partition::{LogConfig, PartitionLog};
+use super::seeded_bug::SeededBug;
+use crate::model::{LeaderEpoch, Offset, TopicPartition};
+use crate::runtime::memory::ArenaMemory;
+
+/// How a shard's storage is set up.
+#[derive(Clone, Debug)]
+pub struct ShardOptions {
+    pub directory_id: [u8; 16],
+    pub shard: u32,
+    /// The start of the broker: names this life's commit log, arena and checkpoint.
+    pub incarnation: u64,
+    /// Commit-log writes in flight at once.
+    pub commit_depth: usize,
+    /// Bound of all commit-log files together.
+    pub commit_bytes_max: u64,
+    /// Files of segments held open at once.
+    pub open_files_max: usize,
+    /// Bytes of the arena that may hold what is already in segment files.
+    pub retained_bytes: u64,
+    /// Bytes of the cache for reads behind the tail.
+    pub read_cache_bytes: u64,
+    /// Time between flush rounds while something is unflushed. Unit: ms.
+    pub flush_interval_ms: i64,
+    /// A producer that appended nothing for so long is forgotten. Unit: ms.
+    pub producer_expiration_ms: i64,
+    /// Time between looks at retention. Unit: ms.
+    pub retention_interval_ms: i64,
+    pub seeded_bug: Option<SeededBug>,
+}
+
+impl Default for ShardOptions {
+    fn default() -> Self {
+        Self {
+            directory_id: [0; 16],
+            shard: 0,
+            incarnation: 1,
+            commit_depth: 1,
+            commit_bytes_max: 1 << 30,
+            open_files_max: 512,
+            retained_bytes: 64 << 20,
+            read_cache_bytes: 64 << 20,
+            flush_interval_ms: 5_000,
+            producer_expiration_ms: 86_400_000,
+            retention_interval_ms: 300_000,
+            seeded_bug: None,
+        }
+    }
+}
+
+/// What the driver should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The partition's high watermark has moved.
+    Advanced(PartitionSlot),
+    /// The partition serves nothing any more until the log is rebuilt.
+    Failed(PartitionSlot),
+    /// A read that was pending on this partition may go on (or fail).
+    ReadReady(PartitionSlot),
+    /// An append that was refused with `Busy` may be tried again.
+    Room,
+    /// The partition's truncation is done; appends are taken again.
+    Truncated(PartitionSlot),
+}
+
+/// What an operation in flight was for.
+#[derive(Debug)]
+enum Purpose {
+    Group { number: u64 },
+    SegmentWrite { slot: PartitionSlot, segment: Offset, written: u64, durable: bool, clean: Vec<ChunkId> },
+    SegmentSync { slot: PartitionSlot, segment: Offset, synced: u64 },
+    Open { slot: PartitionSlot, segment: Offset, file: FileId, allocated: Option<u64>, pumping: bool },
+    Allocate { slot: PartitionSlot, segment: Offset, bytes: u64 },
+    Seal { slot: PartitionSlot, segment: Offset },
+    Remove { slot: PartitionSlot },
+    Checkpoint(Box<Capture>),
+    CommitFile { file: FileId, bytes: u64 },
+    Extent { slot: PartitionSlot, segment: Offset, extent: u64, valid_bytes: u64 },
+    Index { slot: PartitionSlot, segment: Offset },
+    Nothing,
+}
+
+/// The logs of one shard.
+pub struct ShardLog<M> {
+    options: ShardOptions,
+    arena: ChunkArena<M>,
+    commit: CommitLog,
+    /// Slots are not used again, so that what is in flight for a deleted partition finds nothing.
+    partitions: Vec<Option<Box<PartitionLog>>>,
+    operations: VecDeque<Operation>,
+    events: VecDeque<Event>,
+    in_flight: BTreeMap<OperationId, Purpose>,
+    next_operation: u64,
+    next_file: u64,
+    next_commit_file: u64,
+    commit_file_coming: bool,
+    /// Chunks whose bytes are in their segment, oldest first; given back to the arena in this order.
+    clean: VecDeque<(PartitionSlot, ChunkId)>,
+    clean_bytes: u64,
+    /// Partitions with bytes that are not on stable media in their segment.
+    dirty: BTreeSet<PartitionSlot>,
+    round: Option<Round>,
+    next_round_ms: i64,
+    checkpoint_in_flight: bool,
+    open_files: VecDeque<(PartitionSlot, Offset, FileId)>,
+    open_count: usize,
+    /// Partitions that wait for a file to be closed.
+    starved_of_files: VecDeque<PartitionSlot>,
+    /// An append was refused for want of room.
+    starved: bool,
+    cache: ExtentCache,
+    /// Control frames on their way, by token.
+    controls: BTreeMap<u64, files::Control>,
+    /// Partitions with `flush.ms`, by when they are due.
+    flush_deadlines: BTreeSet<(i64, PartitionSlot)>,
+    /// Something happened that the newest checkpoint does not know.
+    changed: bool,
+    next_token: u64,
+    /// Files to be removed at a time.
+    removals: BTreeMap<(i64, u64), Vec<String>>,
+    next_removal: u64,
+    next_retention_ms: i64,
+    segment_operations: usize,
+    now_ms: i64,
+    closing: bool,
+}
+
+impl<M: ArenaMemory> ShardLog<M> {
+    /// Storage without partitions, over memory whose table is empty.
+    #[must_use]
+    pub fn new(options: ShardOptions, memory: M, now_ms: i64) -> Self {
+        let commit =
+            CommitLog::new(options.directory_id, options.shard, options.incarnation, options.commit_depth);
+        Self {
+            arena: ChunkArena::new(memory),
+            commit,
+            partitions: Vec::new(),
+            operations: VecDeque::new(),
+            events: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            next_operation: 1,
+            next_file: 1,
+            next_commit_file: 1,
+            commit_file_coming: false,
+            clean: VecDeque::new(),
+            clean_bytes: 0,
+            dirty: BTreeSet::new(),
+            round: None,
+            next_round_ms: i64::MAX,
+            checkpoint_in_flight: false,
+            open_files: VecDeque::new(),
+            open_count: 0,
+            starved_of_files: VecDeque::new(),
+            starved: false,
+            cache: ExtentCache::new(options.read_cache_bytes),
+            controls: BTreeMap::new(),
+            flush_deadlines: BTreeSet::new(),
+            changed: false,
+            next_token: 1,
+            removals: BTreeMap::new(),
+            next_removal: 0,
+            next_retention_ms: now_ms.saturating_add(options.retention_interval_ms),
+            segment_operations: 0,
+            now_ms,
+            closing: false,
+            options,
+        }
+    }
+
+    /// A file name for the driver to open something under before the first operation (see [`Self::add_commit_file`]).
+    pub fn fresh_file(&mut self) -> FileId {
+        let file = FileId(self.next_file);
+        self.next_file += 1;
+        file
+    }
+
+    /// Takes a commit-log file of `bytes` that is already written and open as `file`; `number` is in its name.
+    pub fn add_commit_file(&mut self, file: FileId, number: u64, bytes: u64) {
+        self.next_commit_file = self.next_commit_file.max(number + 1);
+        self.commit.add_file(file, bytes);
+    }
+
+    /// Takes a partition that recovery has read, or a new one.
+    pub fn add_partition(&mut self, log: PartitionLog) -> PartitionSlot {
+        let slot = PartitionSlot(u32::try_from(self.partitions.len()).unwrap_or(u32::MAX));
+        self.partitions.push(Some(Box::new(log)));
+        slot
+    }
+
+    /// A new, empty partition; nothing is written before its first append.
+    pub fn create_partition(
+        &mut self,
+        topic_partition: TopicPartition,
+        folder: String,
+        config: LogConfig,
+        leader_epoch: LeaderEpoch,
+    ) -> PartitionSlot {
+        self.add_partition(PartitionLog::empty(topic_partition, folder, config, leader_epoch))
+    }
+
+    /// The partition's settings from now on.
+    pub fn set_config(&mut self, slot: PartitionSlot, config: LogConfig) {
+        if let Some(partition) = self.partition_mut(slot) {
+            partition.config = config;
+        }
+        self.advance(slot);
+    }
+
+    #[must_use]
+    pub fn partition(&self, slot: PartitionSlot) -> Option<&PartitionLog> {
+        self.partitions.get(crate::model::number::index(u64::from(slot.0)))?.as_deref()
+    }
+
+    fn partition_mut(&mut self, slot: PartitionSlot) -> Option<&mut PartitionLog> {
+        self.partitions.get_mut(crate::model::number::index(u64::from(slot.0)))?.as_deref_mut()
+    }
+
+    /// All partitions, in order of their slots.
+    pub fn partitions(&self) -> impl Iterator<Item = (PartitionSlot, &PartitionLog)> {
+        (0u32..)
+            .zip(&self.partitions)
+            .filter_map(|(number, log)| Some((PartitionSlot(number), log.as_deref()?)))
+    }
+
+    /// The next operation to carry out.
+    pub fn poll_operation(&mut self) -> Option<Operation> {
+        if let Some(operation) = self.operations.pop_front() {
+            return Some(operation);
+        }
+        // Last, so that a group holds all that was appended since the driver last asked.
+        self.poll_commit_write();
+        self.operations.pop_front()
+    }
+
+    /// The next thing to look at.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_time`] has something to do, ms of the wall clock.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> i64 {
+        let removal = self.removals.keys().next().map_or(i64::MAX, |&(when, _)| when);
+        let flush = self.flush_deadlines.first().map_or(i64::MAX, |&(when, _)| when);
+        self.next_round_ms.min(self.next_retention_ms).min(removal).min(flush)
+    }
+
+    /// Does what is due at `now_ms`.
+    pub fn handle_time(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        self.remove_due_files();
+        self.flush_due_partitions();
+        if now_ms >= self.next_retention_ms {
+            self.next_retention_ms = now_ms.saturating_add(self.options.retention_interval_ms);
+            self.apply_retention();
+        }
+        if now_ms >= self.next_round_ms {
+            self.next_round_ms = i64::MAX;
+            self.retry_no_space();
+            self.begin_round();
+        }
+    }
+
+    /// Writes, seals and flushes everything; no append is taken any more. Done when [`Self::is_closed`].
+    pub fn begin_close(&mut self) {
+        self.closing = true;
+        for number in 0..u32::try_from(self.partitions.len()).unwrap_or(u32::MAX) {
+            let slot = PartitionSlot(number);
+            if let Some(partition) = self.partition_mut(slot) {
+                partition.close_active();
+            }
+            self.pump(slot);
+        }
+    }
+
+    /// Whether everything is sealed and nothing is in flight, after [`Self::begin_close`].
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closing
+            && self.operations.is_empty()
+            && self.in_flight.is_empty()
+            && self.commit.is_idle()
+            && self
+                .partitions()
+                .all(|(_, log)| log.failed || log.segments.iter().all(|s| s.sealed || s.size == 0))
+    }
+
+    /// Whether some partition has failed: then a stop is not clean.
+    #[must_use]
+    pub fn has_failures(&self) -> bool {
+        self.commit.has_failed() || self.partitions().any(|(_, log)| log.failed)
+    }
+
+    /// The memory, after everything is done.
+    pub fn into_memory(self) -> M {
+        self.arena.into_memory()
+    }
+
+    /// The arena's free and total bytes.
+    #[must_use]
+    pub fn arena_bytes(&self) -> (u64, u64) {
+        (self.arena.free_bytes(), self.arena.capacity_bytes())
+    }
+
+    /// The commit log's used and total bytes.
+    #[must_use]
+    pub fn commit_log_bytes(&self) -> (u64, u64) {
+        self.commit.used_and_capacity_bytes()
+    }
+
+    fn issue(&mut self, purpose: Purpose) -> OperationId {
+        let id = OperationId(self.next_operation);
+        self.next_operation += 1;
+        self.in_flight.insert(id, purpose);
+        id
+    }
+
+    fn task(&mut self, lane: Lane, task: Task, purpose: Purpose) {
+        let id = self.issue(purpose);
+        self.operations.push_back(Operation::Task { id, lane, task });
+    }
+
+    fn advance(&mut self, slot: PartitionSlot) {
+        if self.partition_mut(slot).is_some_and(PartitionLog::advance) {
+            self.events.push_back(Event::Advanced(slot));
+        }
+    }
+
+    /// Takes a partition out of service: a write or flush has failed, what it holds cannot be trusted to reach the disk.
+    fn fail_partition(&mut self, slot: PartitionSlot) {
+        let Some(partition) = self.partition_mut(slot) else { return };
+        if partition.failed {
+            return;
+        }
+        partition.failed = true;
+        partition.round_goal = None;
+        self.dirty.remove(&slot);
+        self.events.push_back(Event::Failed(slot));
+        self.note_round_progress(slot);
+    }
+
+    fn fail_entries(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let (Entry::Data { slot, .. } | Entry::Control { slot, .. }) = entry;
+            self.fail_partition(*slot);
+        }
+    }
+
+    /// Says that an append that was refused may be tried again, if one was.
+    fn note_room(&mut self) {
+        if self.starved {
+            self.starved = false;
+            self.events.push_back(Event::Room);
+        }
+    }
+}

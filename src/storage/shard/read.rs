@@ -1,0 +1,541 @@
+//! Reads: the tail out of the arena without a copy, what lies behind it through a bounded cache of file extents.
+//!
+//! A read never copies records: it returns pieces that name arena memory (pinned) or cached extents (counted). Bytes behind
+//! what a completed write covers come from memory only.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::{Event, PartitionSlot, Purpose, ShardLog};
+use crate::model::Offset;
+use crate::model::batch::{BatchHeader, HEADER_BYTES};
+use crate::model::number::{index, round_up, wide};
+use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
+use crate::storage::arena::ChunkId;
+use crate::storage::operation::{Lane, Operation, Outcome, Task};
+use crate::storage::partition::segment::{FileState, IndexEntry, Segment, SegmentIndex, file_name};
+use crate::storage::side_file;
+
+/// Unit of the cache. Bytes.
+const EXTENT_BYTES: u64 = 256 << 10;
+/// Largest index file that is read. Unit: bytes.
+const INDEX_FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of a reply that lie somewhere else.
+#[derive(Debug, Clone)]
+pub enum ReadPiece {
+    /// In the arena's memory at `place`; pinned until [`ShardLog::release`].
+    Arena { chunk: ChunkId, place: u64, bytes: u64 },
+    /// Bytes `from..from + bytes` of a cached extent.
+    Cached { buffer: Rc<AlignedBuffer>, from: u64, bytes: u64 },
+}
+
+/// What a read gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadDone {
+    pub bytes: u64,
+    /// Nothing yet: the disk is being read. Try again on [`Event::ReadReady`].
+    pub pending: bool,
+}
+
+/// Why a read gives nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error("no such partition here")]
+    UnknownPartition,
+    #[error("the offset is before the start or behind the end of the log")]
+    OffsetOutOfRange,
+    #[error("the partition's storage has failed")]
+    Storage,
+}
+
+/// The first batch that may hold a record not older than a timestamp, copied out for its records to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimestampFound {
+    pub batch: Vec<u8>,
+}
+
+/// A place that a search has found, or the news that the disk is being read for it.
+pub(super) enum Search<T> {
+    Found(T),
+    Pending,
+    Missing,
+    Failed,
+}
+
+type ExtentKey = (PartitionSlot, i64, u64);
+
+#[derive(Debug)]
+enum ExtentState {
+    Loading,
+    Ready { buffer: Rc<AlignedBuffer>, valid_bytes: u64 },
+    Failed,
+}
+
+#[derive(Debug)]
+struct Extent {
+    state: ExtentState,
+    last_used: u64,
+}
+
+/// Extents of segment files, least recently used ones given up first. One per shard.
+#[derive(Debug)]
+pub(super) struct ExtentCache {
+    extents: BTreeMap<ExtentKey, Extent>,
+    bytes: u64,
+    bytes_max: u64,
+    clock: u64,
+}
+
+impl ExtentCache {
+    pub(super) const fn new(bytes_max: u64) -> Self {
+        Self { extents: BTreeMap::new(), bytes: 0, bytes_max, clock: 0 }
+    }
+
+    pub(super) fn forget(&mut self, slot: PartitionSlot) {
+        let low = (slot, i64::MIN, 0);
+        let high = (slot, i64::MAX, u64::MAX);
+        let keys: Vec<ExtentKey> = self.extents.range(low..=high).map(|(&key, _)| key).collect();
+        for key in keys {
+            self.remove(key);
+        }
+    }
+
+    pub(super) fn note_failed(&mut self, slot: PartitionSlot, segment: Offset) {
+        self.put(slot, segment, u64::MAX, ExtentState::Failed);
+    }
+
+    fn remove(&mut self, key: ExtentKey) {
+        if let Some(gone) = self.extents.remove(&key)
+            && !matches!(gone.state, ExtentState::Failed)
+        {
+            self.bytes = self.bytes.saturating_sub(EXTENT_BYTES);
+        }
+    }
+
+    fn put(&mut self, slot: PartitionSlot, segment: Offset, extent: u64, state: ExtentState) {
+        let key = (slot, segment.0, extent);
+        self.remove(key);
+        if !matches!(state, ExtentState::Failed) {
+            self.bytes += EXTENT_BYTES;
+        }
+        self.clock += 1;
+        self.extents.insert(key, Extent { state, last_used: self.clock });
+    }
+
+    /// Makes room for one more extent; false if everything is in use.
+    fn make_room(&mut self) -> bool {
+        while self.bytes + EXTENT_BYTES > self.bytes_max {
+            let unused = self.extents.iter().filter(|(_, extent)| match &extent.state {
+                ExtentState::Loading => false,
+                ExtentState::Ready { buffer, .. } => Rc::strong_count(buffer) == 1,
+                ExtentState::Failed => true,
+            });
+            let Some((&key, _)) = unused.min_by_key(|(_, extent)| extent.last_used) else { return false };
+            self.remove(key);
+        }
+        true
+    }
+
+    fn take_failed(&mut self, slot: PartitionSlot, segment: Offset, extent: u64) -> bool {
+        for number in [extent, u64::MAX] {
+            let key = (slot, segment.0, number);
+            if matches!(self.extents.get(&key), Some(Extent { state: ExtentState::Failed, .. })) {
+                self.remove(key);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl<M: ArenaMemory> ShardLog<M> {
+    /// Batches from the one that holds `offset` on, at most `bytes_max` bytes (the last one may be cut, as Kafka's), below the
+    /// high watermark. `whole_first`: the first batch comes whole even if it is larger.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read(
+        &mut self,
+        slot: PartitionSlot,
+        offset: Offset,
+        bytes_max: u64,
+        whole_first: bool,
+        pieces: &mut Vec<ReadPiece>,
+    ) -> Result<ReadDone, ReadError> {
+        const EMPTY: ReadDone = ReadDone { bytes: 0, pending: false };
+        let partition = self.partition(slot).ok_or(ReadError::UnknownPartition)?;
+        if partition.failed {
+            return Err(ReadError::Storage);
+        }
+        if offset < partition.log_start_offset || offset > partition.log_end_offset {
+            return Err(ReadError::OffsetOutOfRange);
+        }
+        if offset >= partition.high_watermark {
+            return Ok(EMPTY);
+        }
+        let visible_end = partition.high_watermark_end;
+        let (at, first_bytes, segment_end) = match self.locate(slot, offset) {
+            Search::Found(found) => found,
+            Search::Pending => return Ok(ReadDone { bytes: 0, pending: true }),
+            Search::Missing => return Err(ReadError::OffsetOutOfRange),
+            Search::Failed => return Err(ReadError::Storage),
+        };
+        let wanted = if whole_first { bytes_max.max(first_bytes) } else { bytes_max };
+        let end = visible_end.min(segment_end).min(at.saturating_add(wanted));
+        let needed = if whole_first { at + first_bytes } else { at };
+        self.collect(slot, at, end, needed, pieces)
+    }
+
+    /// Pieces for log positions `at..end`, fewer if the rest is on disk and not yet cached, but at least up to `needed`.
+    fn collect(
+        &mut self,
+        slot: PartitionSlot,
+        at: u64,
+        end: u64,
+        needed: u64,
+        pieces: &mut Vec<ReadPiece>,
+    ) -> Result<ReadDone, ReadError> {
+        let before = pieces.len();
+        let mut position = at;
+        while position < end {
+            match self.piece_at(slot, position, end) {
+                Search::Found(piece) => {
+                    position += match &piece {
+                        ReadPiece::Arena { bytes, .. } | ReadPiece::Cached { bytes, .. } => *bytes,
+                    };
+                    pieces.push(piece);
+                }
+                Search::Pending if position > at && position >= needed => break,
+                missing => {
+                    let partial = pieces.split_off(before);
+                    self.release(partial);
+                    return match missing {
+                        Search::Pending => Ok(ReadDone { bytes: 0, pending: true }),
+                        _ => Err(ReadError::Storage),
+                    };
+                }
+            }
+        }
+        Ok(ReadDone { bytes: position.saturating_sub(at), pending: false })
+    }
+
+    /// One piece that begins at log position `at`.
+    fn piece_at(&mut self, slot: PartitionSlot, at: u64, end: u64) -> Search<ReadPiece> {
+        let number = index(u64::from(slot.0));
+        let Some(partition) = self.partitions.get(number).and_then(Option::as_deref) else {
+            return Search::Failed;
+        };
+        if let Some(place) = partition.tail.place_of(at)
+            && let Some(chunk) = partition.tail.chunks.get(place)
+        {
+            let inside = at - chunk.start;
+            let bytes = (chunk.class.bytes() - inside).min(end - at);
+            self.arena.pin(chunk.id);
+            let place = self.arena.place_of(chunk.id) + inside;
+            return Search::Found(ReadPiece::Arena { chunk: chunk.id, place, bytes });
+        }
+        match self.extent_at(slot, at) {
+            Search::Found((buffer, from, valid)) => {
+                let bytes = valid.min(end - at);
+                Search::Found(ReadPiece::Cached { buffer, from, bytes })
+            }
+            Search::Pending => Search::Pending,
+            Search::Missing => Search::Missing,
+            Search::Failed => Search::Failed,
+        }
+    }
+
+    /// The cached extent that holds log position `at`: buffer, place in it, valid bytes from there. Asks the disk if need be.
+    fn extent_at(&mut self, slot: PartitionSlot, at: u64) -> Search<(Rc<AlignedBuffer>, u64, u64)> {
+        let Some(partition) = self.partition(slot) else { return Search::Failed };
+        let behind = partition.segments.partition_point(|segment| segment.start <= at);
+        let Some(segment) = behind.checked_sub(1).and_then(|place| partition.segments.get(place)) else {
+            return Search::Failed;
+        };
+        let base_offset = segment.base_offset;
+        let position = at - segment.start;
+        let (extent, from) = (position / EXTENT_BYTES, position % EXTENT_BYTES);
+        let written = segment.written;
+        let more = (extent + 1) * EXTENT_BYTES < written;
+        if self.cache.take_failed(slot, base_offset, extent) {
+            return Search::Failed;
+        }
+        self.cache.clock += 1;
+        let clock = self.cache.clock;
+        if let Some(found) = self.cache.extents.get_mut(&(slot, base_offset.0, extent)) {
+            found.last_used = clock;
+            match &found.state {
+                ExtentState::Loading => return Search::Pending,
+                ExtentState::Ready { buffer, valid_bytes } if from < *valid_bytes => {
+                    let found = (Rc::clone(buffer), from, valid_bytes - from);
+                    // The next one is fetched ahead of a sequential reader.
+                    if more && !self.cache.extents.contains_key(&(slot, base_offset.0, extent + 1)) {
+                        let _: Search<()> = self.load_extent(slot, base_offset, extent + 1);
+                    }
+                    return Search::Found(found);
+                }
+                // It was read before the file had these bytes.
+                _ => {}
+            }
+        }
+        self.load_extent(slot, base_offset, extent)
+    }
+
+    fn load_extent<T>(&mut self, slot: PartitionSlot, base_offset: Offset, extent: u64) -> Search<T> {
+        let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
+            return Search::Failed;
+        };
+        let written = segment.written;
+        let file = match segment.file {
+            FileState::Open(file) => file,
+            FileState::Busy(_) => return Search::Pending,
+            FileState::Closed { on_disk: true } => {
+                self.open_segment(slot, base_offset, 0, false);
+                return Search::Pending;
+            }
+            FileState::Closed { on_disk: false } => return Search::Failed,
+        };
+        let position = extent * EXTENT_BYTES;
+        let valid_bytes = written.saturating_sub(position).min(EXTENT_BYTES);
+        if valid_bytes == 0 {
+            return Search::Failed;
+        }
+        if !self.cache.make_room() {
+            // Every extent is pinned by a reply: it comes again when one is sent.
+            self.events.push_back(Event::ReadReady(slot));
+            return Search::Pending;
+        }
+        self.cache.put(slot, base_offset, extent, ExtentState::Loading);
+        let id = self.issue(Purpose::Extent { slot, segment: base_offset, extent, valid_bytes });
+        let bytes = round_up(valid_bytes, 4096);
+        self.operations.push_back(Operation::Read { id, file, position, bytes });
+        Search::Pending
+    }
+
+    pub(super) fn end_extent(
+        &mut self,
+        slot: PartitionSlot,
+        segment: Offset,
+        extent: u64,
+        valid_bytes: u64,
+        outcome: Outcome,
+    ) {
+        let key = (slot, segment.0, extent);
+        // A truncation or deletion has forgotten it meanwhile.
+        if matches!(self.cache.extents.get(&key), Some(Extent { state: ExtentState::Loading, .. })) {
+            let state = match outcome {
+                Outcome::Buffer(buffer) if wide(buffer.len()) >= valid_bytes => {
+                    ExtentState::Ready { buffer: Rc::new(buffer), valid_bytes }
+                }
+                _ => ExtentState::Failed,
+            };
+            self.cache.put(slot, segment, extent, state);
+        }
+        self.events.push_back(Event::ReadReady(slot));
+        self.proceed_truncation(slot);
+    }
+
+    /// The pieces of a reply are not needed any more.
+    pub fn release(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
+        for piece in pieces {
+            if let ReadPiece::Arena { chunk, .. } = piece {
+                self.arena.unpin(chunk);
+            }
+        }
+        self.note_room();
+    }
+
+    /// The bytes of a piece, for those who cannot name memory by place.
+    #[must_use]
+    pub fn bytes_of<'a>(&'a self, piece: &'a ReadPiece) -> &'a [u8] {
+        match piece {
+            ReadPiece::Arena { chunk, place, bytes } => {
+                self.arena.read(*chunk, place - self.arena.place_of(*chunk), *bytes)
+            }
+            ReadPiece::Cached { buffer, from, bytes } => {
+                buffer.as_slice().get(index(*from)..index(from + bytes)).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Log position of the batch that holds `offset`, its size, and the end of its segment.
+    fn locate(&mut self, slot: PartitionSlot, offset: Offset) -> Search<(u64, u64, u64)> {
+        let Some(partition) = self.partition(slot) else { return Search::Failed };
+        let Some(segment) = partition.segment_of_offset(offset) else { return Search::Missing };
+        let (base_offset, start, size) = (segment.base_offset, segment.start, segment.size);
+        if !segment.index.loaded {
+            return self.load_index(slot, base_offset);
+        }
+        let mut position = segment.index.floor_of_offset(offset);
+        while position < size {
+            let header = match self.header_at(slot, start + position) {
+                Search::Found(header) => header,
+                Search::Pending => return Search::Pending,
+                Search::Missing | Search::Failed => return Search::Failed,
+            };
+            if offset < header.end_offset() {
+                return Search::Found((start + position, wide(header.size_bytes), start + size));
+            }
+            position += wide(header.size_bytes);
+        }
+        Search::Missing
+    }
+
+    /// The header of the batch at log position `at`.
+    fn header_at(&mut self, slot: PartitionSlot, at: u64) -> Search<BatchHeader> {
+        let mut bytes = [0; HEADER_BYTES];
+        match self.copy_at(slot, at, &mut bytes) {
+            Search::Found(()) => BatchHeader::parse(&bytes).map_or(Search::Failed, Search::Found),
+            Search::Pending => Search::Pending,
+            Search::Missing => Search::Missing,
+            Search::Failed => Search::Failed,
+        }
+    }
+
+    /// Copies bytes from log position `at` on into `target`.
+    fn copy_at(&mut self, slot: PartitionSlot, at: u64, target: &mut [u8]) -> Search<()> {
+        let end = at + wide(target.len());
+        let mut position = at;
+        let mut rest = target;
+        while !rest.is_empty() {
+            let piece = match self.piece_at(slot, position, end) {
+                Search::Found(piece) => piece,
+                Search::Pending => return Search::Pending,
+                Search::Missing => return Search::Missing,
+                Search::Failed => return Search::Failed,
+            };
+            let bytes = self.bytes_of(&piece);
+            let take = bytes.len().min(rest.len());
+            let (now, later) = rest.split_at_mut(take);
+            if let Some(source) = bytes.get(..take) {
+                now.copy_from_slice(source);
+            }
+            self.release([piece]);
+            if take == 0 {
+                return Search::Failed;
+            }
+            position += wide(take);
+            rest = later;
+        }
+        Search::Found(())
+    }
+
+    fn load_index<T>(&mut self, slot: PartitionSlot, base_offset: Offset) -> Search<T> {
+        let Some(partition) = self.partition_mut(slot) else { return Search::Failed };
+        let path = format!("{}/{}", partition.folder, file_name(base_offset, "index"));
+        let Some(segment) = partition.segment_at(base_offset) else { return Search::Failed };
+        if !segment.index_coming {
+            segment.index_coming = true;
+            self.task(
+                Lane::Files,
+                Task::ReadFile { path, bytes_max: INDEX_FILE_BYTES_MAX },
+                Purpose::Index { slot, segment: base_offset },
+            );
+        }
+        Search::Pending
+    }
+
+    pub(super) fn end_index(&mut self, slot: PartitionSlot, base_offset: Offset, outcome: Outcome) {
+        if let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) {
+            segment.index_coming = false;
+            let file = match outcome {
+                Outcome::Bytes(bytes) => side_file::decode_index(&bytes).ok(),
+                _ => None,
+            };
+            let agrees = file.filter(|file| {
+                file.segment.base_offset == base_offset.0 && file.segment.size == segment.size
+            });
+            // Without an index the segment is walked from its start: slower, and as true.
+            let entries = agrees.map(|file| file.entries).unwrap_or_default();
+            let entries = entries.into_iter().map(|(offset, position, max_timestamp)| IndexEntry {
+                offset: Offset(offset),
+                position,
+                max_timestamp,
+            });
+            segment.index = SegmentIndex::complete(entries.collect());
+            segment.index.thin_out(1 << 20);
+        }
+        self.events.push_back(Event::ReadReady(slot));
+        self.proceed_truncation(slot);
+    }
+
+    /// The first batch below the high watermark whose largest timestamp is not before `timestamp` (a copy of the whole batch).
+    /// `Ok(None)`: there is none. Pending reads are reported as `Ok(Some(Err(())))`'s equivalent by `pending`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn find_timestamp(
+        &mut self,
+        slot: PartitionSlot,
+        timestamp: i64,
+    ) -> Result<(Option<TimestampFound>, bool), ReadError> {
+        let partition = self.partition(slot).ok_or(ReadError::UnknownPartition)?;
+        if partition.failed {
+            return Err(ReadError::Storage);
+        }
+        let log_start_offset = partition.log_start_offset;
+        let visible_end = partition.high_watermark_end;
+        let candidates: Vec<(Offset, u64, u64, bool)> = partition
+            .segments
+            .iter()
+            .filter(|segment| segment.size > 0 && segment.max_timestamp >= timestamp)
+            .map(|segment| (segment.base_offset, segment.start, segment.end(), segment.index.loaded))
+            .collect();
+        for (base_offset, start, end, loaded) in candidates {
+            if !loaded {
+                let _: Search<()> = self.load_index(slot, base_offset);
+                return Ok((None, true));
+            }
+            let floor = self
+                .partition(slot)
+                .and_then(|log| log.segment_of_base(base_offset))
+                .map_or(0, |segment| segment.index.floor_of_timestamp(timestamp));
+            let mut at = start + floor;
+            while at < end.min(visible_end) {
+                let header = match self.header_at(slot, at) {
+                    Search::Found(header) => header,
+                    Search::Pending => return Ok((None, true)),
+                    Search::Missing | Search::Failed => return Err(ReadError::Storage),
+                };
+                if header.max_timestamp >= timestamp && header.end_offset() > log_start_offset {
+                    let mut batch = vec![0; header.size_bytes];
+                    return match self.copy_at(slot, at, &mut batch) {
+                        Search::Found(()) => Ok((Some(TimestampFound { batch }), false)),
+                        Search::Pending => Ok((None, true)),
+                        Search::Missing | Search::Failed => Err(ReadError::Storage),
+                    };
+                }
+                at += wide(header.size_bytes);
+            }
+        }
+        Ok((None, false))
+    }
+
+    /// Segment (base offset), byte position and base offset of the batch that holds `offset`, for a truncation; `None`: the
+    /// disk is being read for it. A log start beyond `offset` counts as the place itself.
+    pub(super) fn locate_for_truncation(
+        &mut self,
+        slot: PartitionSlot,
+        offset: Offset,
+    ) -> Option<(Offset, u64, Offset)> {
+        let first = self.partition(slot)?.segments.front().map(|segment| segment.base_offset)?;
+        let offset = offset.max(first);
+        match self.locate(slot, offset) {
+            Search::Found((at, _, _)) => {
+                let header = match self.header_at(slot, at) {
+                    Search::Found(header) => header,
+                    _ => return None,
+                };
+                let partition = self.partition(slot)?;
+                let segment: &Segment = partition.segment_of_offset(offset)?;
+                Some((segment.base_offset, at - segment.start, header.base_offset))
+            }
+            Search::Pending => None,
+            Search::Missing | Search::Failed => {
+                self.fail_partition(slot);
+                None
+            }
+        }
+    }
+}

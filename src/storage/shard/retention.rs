@@ -1,0 +1,74 @@
+//! Retention: which of the oldest segments go, by age and by size (`retention.ms`, `retention.bytes`).
+
+use super::{PartitionSlot, ShardLog};
+use crate::model::Offset;
+use crate::runtime::memory::ArenaMemory;
+use crate::storage::partition::PartitionLog;
+
+impl<M: ArenaMemory> ShardLog<M> {
+    /// Looks at all partitions: rolls active segments that have outlived `segment.ms` or `retention.ms`, gives up what is
+    /// too old or too much, and forgets idle producers.
+    pub(super) fn apply_retention(&mut self) {
+        let now_ms = self.now_ms;
+        let expired_ms = now_ms.saturating_sub(self.options.producer_expiration_ms);
+        for number in 0..u32::try_from(self.partitions.len()).unwrap_or(u32::MAX) {
+            let slot = PartitionSlot(number);
+            let Some(partition) = self.partition_mut(slot) else { continue };
+            partition.producers.expire(expired_ms);
+            if partition.failed || partition.hold.is_some() {
+                continue;
+            }
+            if active_is_overdue(partition, now_ms) {
+                partition.close_active();
+                self.pump(slot);
+            }
+            let Some(start) = self.partition(slot).and_then(|log| choose_start(log, now_ms)) else {
+                continue;
+            };
+            if self.commit.has_room(0) {
+                self.move_log_start(slot, start);
+            }
+        }
+    }
+}
+
+/// An active segment whose records are all past retention must be closed before it can go; Kafka rolls it likewise.
+fn active_is_overdue(partition: &PartitionLog, now_ms: i64) -> bool {
+    partition.active_ref().is_some_and(|active| {
+        active.size > 0
+            && (now_ms.saturating_sub(active.first_append_ms) >= partition.config.segment_ms
+                || is_past_retention(partition, active.max_timestamp, now_ms))
+    })
+}
+
+fn is_past_retention(partition: &PartitionLog, max_timestamp: i64, now_ms: i64) -> bool {
+    partition
+        .config
+        .retention_ms
+        .is_some_and(|retention_ms| max_timestamp >= 0 && now_ms.saturating_sub(max_timestamp) > retention_ms)
+}
+
+/// The offset at which the log shall start, if that is later than now. Only sealed segments below the high watermark go.
+#[must_use]
+fn choose_start(partition: &PartitionLog, now_ms: i64) -> Option<Offset> {
+    let mut size_bytes = partition.size_bytes();
+    let mut start = partition.log_start_offset();
+    for (place, segment) in partition.segments.iter().enumerate() {
+        let next =
+            partition.segments.get(place + 1).map_or(partition.log_end_offset, |next| next.base_offset);
+        let too_much = partition
+            .config
+            .retention_bytes
+            .is_some_and(|limit| size_bytes.saturating_sub(segment.size) >= limit);
+        let gone = next <= partition.log_start_offset();
+        if !segment.sealed
+            || next > partition.high_watermark
+            || !(gone || too_much || is_past_retention(partition, segment.max_timestamp, now_ms))
+        {
+            break;
+        }
+        size_bytes -= segment.size;
+        start = start.max(next);
+    }
+    (start > partition.log_start_offset()).then_some(start)
+}

@@ -1,0 +1,152 @@
+//! Side files: rkyv archives in an envelope with kind, format version and CRC. All can be rebuilt from the log.
+//!
+//! ```text
+//! byte  size  field (little-endian)
+//!    0     8  magic "RLSIDE\0\0"
+//!    8     4  kind
+//!   12     4  format version
+//!   16     8  payload length
+//!   24     4  CRC32C of the payload
+//!   28     4  -
+//!   32     -  payload: the archive
+//! ```
+
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::checkpoint::{ProducerRecord, SegmentRecord};
+use super::partition::producers::ProducedBatch;
+use super::partition::segment::{IndexEntry, Segment};
+use crate::model::crc;
+use crate::model::number::wide;
+use crate::model::{Offset, ProducerId};
+
+const MAGIC: [u8; 8] = *b"RLSIDE\0\0";
+const HEADER_BYTES: usize = 32;
+/// The format that is written; newer ones are refused.
+const VERSION: u32 = 1;
+
+/// What a side file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Index = 1,
+    Producers = 2,
+    Checkpoint = 3,
+}
+
+/// Why a side file is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SideFileError {
+    #[error("not a side file of this kind")]
+    Magic,
+    #[error("format version {found} is newer than {supported}")]
+    Newer { found: u32, supported: u32 },
+    #[error("the file is cut")]
+    Cut,
+    #[error("CRC {found:#010x} does not match {expected:#010x}")]
+    Crc { expected: u32, found: u32 },
+    #[error("the archive is not sound")]
+    Archive,
+}
+
+/// A sealed segment's index: what `ringlog inspect index` prints.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct IndexFile {
+    pub segment: SegmentRecord,
+    /// (offset, byte position, largest timestamp up to there), in order.
+    pub entries: Vec<(i64, u64, i64)>,
+}
+
+/// Producer state at an offset.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ProducersFile {
+    pub end_offset: i64,
+    pub producers: Vec<ProducerRecord>,
+}
+
+/// Puts `payload` into an envelope.
+#[must_use]
+pub fn envelope(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&(kind as u32).to_le_bytes());
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&wide(payload.len()).to_le_bytes());
+    bytes.extend_from_slice(&crc::crc32c(payload).to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The payload of an envelope, aligned for access.
+///
+/// # Errors
+/// `Magic`, `Newer`, `Cut`, `Crc`.
+pub fn open(kind: Kind, bytes: &[u8]) -> Result<AlignedVec, SideFileError> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(SideFileError::Cut)?;
+    if !header.starts_with(&MAGIC) || u32_at(header, 8) != kind as u32 {
+        return Err(SideFileError::Magic);
+    }
+    let version = u32_at(header, 12);
+    if version > VERSION {
+        return Err(SideFileError::Newer { found: version, supported: VERSION });
+    }
+    let length = u64::from(u32_at(header, 16)) | u64::from(u32_at(header, 20)) << 32;
+    let payload = bytes.get(HEADER_BYTES..).ok_or(SideFileError::Cut)?;
+    if wide(payload.len()) != length {
+        return Err(SideFileError::Cut);
+    }
+    let expected = u32_at(header, 24);
+    let found = crc::crc32c(payload);
+    if found != expected {
+        return Err(SideFileError::Crc { expected, found });
+    }
+    let mut aligned = AlignedVec::with_capacity(payload.len());
+    aligned.extend_from_slice(payload);
+    Ok(aligned)
+}
+
+/// The index file of a segment.
+#[must_use]
+pub fn encode_index(base_offset: Offset, segment: &Segment, entries: &[IndexEntry]) -> Vec<u8> {
+    debug_assert_eq!(base_offset, segment.base_offset);
+    let file = IndexFile {
+        segment: segment.into(),
+        entries: entries.iter().map(|entry| (entry.offset.0, entry.position, entry.max_timestamp)).collect(),
+    };
+    let archived = rkyv::to_bytes::<rkyv::rancor::Error>(&file);
+    assert!(archived.is_ok(), "an index could not be serialised");
+    envelope(Kind::Index, &archived.unwrap_or_default())
+}
+
+/// Reads an index file.
+///
+/// # Errors
+/// [`SideFileError`].
+pub fn decode_index(bytes: &[u8]) -> Result<IndexFile, SideFileError> {
+    let payload = open(Kind::Index, bytes)?;
+    rkyv::from_bytes::<IndexFile, rkyv::rancor::Error>(&payload).map_err(|_| SideFileError::Archive)
+}
+
+/// A producer snapshot file.
+#[must_use]
+pub fn encode_producers(end_offset: Offset, snapshot: &[(ProducerId, i64, Vec<ProducedBatch>)]) -> Vec<u8> {
+    let file =
+        ProducersFile { end_offset: end_offset.0, producers: snapshot.iter().map(Into::into).collect() };
+    let archived = rkyv::to_bytes::<rkyv::rancor::Error>(&file);
+    assert!(archived.is_ok(), "a snapshot could not be serialised");
+    envelope(Kind::Producers, &archived.unwrap_or_default())
+}
+
+/// Reads a producer snapshot file.
+///
+/// # Errors
+/// [`SideFileError`].
+pub fn decode_producers(bytes: &[u8]) -> Result<ProducersFile, SideFileError> {
+    let payload = open(Kind::Producers, bytes)?;
+    rkyv::from_bytes::<ProducersFile, rkyv::rancor::Error>(&payload).map_err(|_| SideFileError::Archive)
+}
+
+fn u32_at(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    header.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}

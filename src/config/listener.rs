@@ -44,6 +44,15 @@ impl Listener {
     }
 }
 
+impl Endpoint {
+    /// The same with `bound_port` in place of port 0.
+    #[must_use]
+    pub fn with_port(&self, bound_port: u16) -> Self {
+        let port = if self.port == 0 { bound_port } else { self.port };
+        Self { host: self.host.clone(), port }
+    }
+}
+
 impl Host {
     /// Whether it stands for every address of the machine: to listen on, not to connect to.
     #[must_use]

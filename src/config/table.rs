@@ -334,7 +334,7 @@ settings! {
             honoured_by: "storage: index",
         }
         retention_ms: Option<u64> = "retention.ms", of_broker "log.retention.ms" {
-            meaning: "Closed segments whose newest record is older than this are deleted; -1: never.",
+            meaning: "Segments whose newest record is older than this are deleted; -1: never.",
             kind: Kind::long(-1, i64::MAX), unit: Unit::Milliseconds, default: DefaultValue::Text("604800000"),
             is_null_by_default: true,
             aliases: &[
@@ -345,7 +345,7 @@ settings! {
             honoured_by: "storage: retention",
         }
         retention_bytes: Option<u64> = "retention.bytes", of_broker "log.retention.bytes" {
-            meaning: "The oldest closed segments of a partition are deleted while it stays above this size; -1: never.",
+            meaning: "The oldest segments of a partition are deleted while it stays above this size; -1: never.",
             kind: Kind::long(-1, i64::MAX), unit: Unit::Bytes, default: DefaultValue::Text("-1"),
             reason: "Kafka's default",
             honoured_by: "storage: retention",

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::{Kind, SETTINGS, ShardCores, parse_override};
 use crate::model::{BrokerId, Durability};
@@ -231,4 +233,22 @@ fn listeners_are_advertised_by_one_address_or_one_by_one() {
     assert_eq!(advertised("advertised.listeners=PLAINTEXT://h:1,PLAINTEXT://g:2"), ["h:1", "g:2"]);
     assert_eq!(advertised("listeners=PLAINTEXT://:9092\nadvertised.listeners=PLAINTEXT://h:1"), ["h:1"]);
     assert_eq!(advertised("listeners=PLAINTEXT://127.0.0.1:0"), ["127.0.0.1:0"]);
+}
+
+proptest! {
+    /// Foreign text as key or value gives settings or one short line without control characters, never a panic.
+    #[test]
+    fn any_value_is_accepted_or_refused_in_one_line(
+        row in 0..SETTINGS.len(),
+        value in prop_oneof!["-?[0-9]{1,20}", "(PLAINTEXT://)?[a-z0-9.:,\\[\\]]{0,20}", "\\PC{0,300}", "[\\x00-\\x20]{0,3}"],
+    ) {
+        let setting = &SETTINGS[row];
+        for key in [setting.broker_key.unwrap_or("x"), &value] {
+            let given = Property { key: key.to_owned(), value: value.clone(), line: None };
+            if let Err(error) = BrokerConfig::load(None, &[given], MACHINE) {
+                let text = error.to_string();
+                prop_assert!(text.len() < 2048 && !text.contains(char::is_control), "{:?}", text);
+            }
+        }
+    }
 }

@@ -39,7 +39,7 @@ fn label(position: u64) -> ChunkLabel {
 }
 
 fn arena(slabs: usize) -> ChunkArena<Plain> {
-    ChunkArena::new(Plain(vec![0; ARENA_BYTES_MIN + slabs * (SLAB_BYTES as usize + 4096)]))
+    ChunkArena::new(Plain(vec![0; ARENA_BYTES_MIN + slabs * (index(SLAB_BYTES) + 4096)]))
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn chunks_of_all_classes_never_overlap_and_all_come_back() {
     for step in 0..20_000u64 {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         if seed >> 33 & 1 == 0 {
-            let class = Class((seed >> 40) as u8 % 4);
+            let class = Class((seed >> 40).to_le_bytes()[0] % 4);
             if let Some(chunk) = arena.allocate(class, &label(step * 4096)) {
                 let (from, to) = (arena.place_of(chunk), arena.place_of(chunk) + class.bytes());
                 for &(other, bytes) in &held {
@@ -61,7 +61,7 @@ fn chunks_of_all_classes_never_overlap_and_all_come_back() {
                 held.push((chunk, class.bytes()));
             }
         } else if !held.is_empty() {
-            let (chunk, _) = held.swap_remove((seed >> 35) as usize % held.len());
+            let (chunk, _) = held.swap_remove(index(seed >> 35) % held.len());
             arena.disown(chunk);
         }
         let used: u64 = held.iter().map(|(_, bytes)| bytes).sum();

@@ -154,7 +154,7 @@ mod tests {
     fn merged_appends_become_durable_together() {
         let mut pending = Pending::starting_at(0);
         for n in 1..=100u64 {
-            pending.push((n - 1) * 100, n * 100, Offset(n as i64), false, 4096);
+            pending.push((n - 1) * 100, n * 100, Offset(n.cast_signed()), false, 4096);
         }
         assert!(pending.appends.len() <= 3);
         pending.handle_segment(4096);

@@ -11,10 +11,12 @@
 pub mod disk;
 pub mod error;
 pub mod file;
+pub mod mailbox;
 pub mod memory;
 pub mod net;
 pub mod ring;
 pub mod thread;
 pub mod waker;
+pub mod worker;
 
 pub use error::{DiskAction, Error, Result};

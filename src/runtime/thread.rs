@@ -41,10 +41,16 @@ fn cpus_of(thread: libc::pid_t) -> Result<Vec<Cpu>> {
 
 /// Binds the calling thread to one processor.
 pub fn pin(cpu: Cpu) -> Result<()> {
-    let set = cpu_set(&[cpu]);
+    restrict(&[cpu])
+}
+
+/// Keeps the calling thread on the given processors; an empty list changes nothing.
+pub fn restrict(cpus: &[Cpu]) -> Result<()> {
+    let Some(first) = cpus.first() else { return Ok(()) };
+    let set = cpu_set(cpus);
     // SAFETY: `set` is readable memory of the stated size; 0 is the calling thread.
     if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } != 0 {
-        return Err(Error::Affinity { cpu: Some(cpu), source: io::Error::last_os_error() });
+        return Err(Error::Affinity { cpu: Some(*first), source: io::Error::last_os_error() });
     }
     Ok(())
 }

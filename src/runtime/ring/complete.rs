@@ -203,8 +203,8 @@ impl Kind {
     /// The kernel's entry for what remains to be done.
     pub(super) fn entry(&mut self) -> squeue::Entry {
         match self {
-            Kind::Wake { waker, count } => {
-                opcode::Read::new(types::Fd(waker.descriptor()), count.as_mut_ptr(), 8).build()
+            Kind::Wake { event, count } => {
+                opcode::Read::new(types::Fd(*event), count.as_mut_ptr(), 8).build()
             }
             Kind::Accept { listener } => {
                 opcode::AcceptMulti::new(types::Fd(listener.descriptor())).flags(libc::SOCK_CLOEXEC).build()

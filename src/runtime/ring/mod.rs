@@ -163,7 +163,7 @@ impl Ring {
         let provided = ProvidedBuffers::new(options.provided_buffers, options.provided_buffer_bytes)?;
         // SAFETY: the ring keeps `provided` until its drop has ended every operation and unregistered the group.
         unsafe { provided.register(&ring.submitter()) }.map_err(refused)?;
-        let waker = Waker::new().map_err(refused)?;
+        let (waker, event) = Waker::of_ring().map_err(refused)?;
         let mut this = Self {
             ring,
             operations: Operations::new(options.operations_max.saturating_add(1)),
@@ -173,11 +173,11 @@ impl Ring {
             gathers: Vec::new(),
             provided,
             arena: None,
-            waker: waker.clone(),
+            waker,
             woken: false,
             deaf: false,
         };
-        this.start(WAKE, Kind::Wake { waker, count: Box::default() });
+        this.start(WAKE, Kind::Wake { event, count: Box::default() });
         Ok(this)
     }
 

@@ -1,6 +1,7 @@
 //! Operations in flight: each owns its buffers and keeps its descriptor open until the kernel has answered.
 
 use std::ops::Range;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +10,6 @@ use crate::runtime::memory::{AlignedBuffer, Mapping};
 use crate::runtime::net::{Listener, Socket};
 use crate::runtime::ring::gather::Gather;
 use crate::runtime::ring::{OperationId, Token};
-use crate::runtime::waker::Waker;
 
 /// One part of what is sent.
 #[derive(Debug)]
@@ -33,9 +33,9 @@ pub enum WritePiece {
 
 /// What an operation does, and all that it needs to stay alive.
 pub(super) enum Kind {
-    /// The standing read of the waker's eventfd.
+    /// The standing read of the eventfd of the ring's waker, which the ring keeps open.
     Wake {
-        waker: Waker,
+        event: RawFd,
         count: Box<[u8; 8]>,
     },
     Accept {
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn operation(token: Token) -> Operation {
-        let kind = Kind::Wake { waker: Waker::new().unwrap(), count: Box::default() };
+        let kind = Kind::Wake { event: -1, count: Box::default() };
         Operation { token, kind, cancelled: false, starved: false }
     }
 

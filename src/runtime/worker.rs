@@ -1,0 +1,271 @@
+//! Worker threads for what blocks: opening, renaming and allocating files (lane `Files`), deletes and checkpoints,
+//! which may take seconds (lane `Slow`). A shard hands in closures and finds their results in its mailbox.
+//!
+//! One thread per lane, first come first served, so two jobs of a lane never overtake each other. Queues are
+//! bounded; a full one gives the job back. A job that panics ends the process: its result would be waited for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::runtime::Result;
+use crate::runtime::mailbox::{self, Receiver, Sender};
+use crate::runtime::thread::{self, Cpu};
+use crate::runtime::waker::Waker;
+
+/// Which thread runs a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Milliseconds: open, create, rename, allocate.
+    Files,
+    /// Perhaps seconds: deletes, checkpoints, whole-file reads.
+    Slow,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads. Dropping this finishes what is queued and joins them; no more jobs are taken then.
+#[derive(Debug)]
+pub struct Workers {
+    lanes: Lanes,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Clone)]
+struct Lanes {
+    files: Arc<Queue>,
+    slow: Arc<Queue>,
+}
+
+struct Queue {
+    state: Mutex<QueueState>,
+    filled: Condvar,
+    jobs_max: usize,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Workers {
+    /// Starts both lanes, each with room for `jobs_max` waiting jobs, on the given processors (none given: any).
+    pub fn start(jobs_max: usize, cpus: &[Cpu]) -> Result<Self> {
+        let lanes = Lanes { files: Queue::new(jobs_max), slow: Queue::new(jobs_max) };
+        let mut workers = Self { lanes: lanes.clone(), threads: Vec::new() };
+        for (name, queue) in [("ringlog-files", lanes.files), ("ringlog-slow", lanes.slow)] {
+            let cpus = cpus.to_vec();
+            let run = move || {
+                // A worker on a shard's processor is slower, not wrong.
+                let _ = thread::restrict(&cpus);
+                queue.run();
+            };
+            workers.threads.push(thread::spawn(name, run)?);
+        }
+        Ok(workers)
+    }
+
+    /// A way to run jobs with a result of type `T`; results wake `waker`. One per shard and kind of result.
+    #[must_use]
+    pub fn client<T: Send + 'static>(&self, waker: Waker) -> WorkClient<T> {
+        let jobs_max = self.lanes.files.jobs_max + self.lanes.slow.jobs_max;
+        let (sender, receiver) = mailbox::mailbox(jobs_max, waker);
+        WorkClient { lanes: self.lanes.clone(), sender, receiver, running: 0, jobs_max }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.lanes.files.close();
+        self.lanes.slow.close();
+        for thread in self.threads.drain(..) {
+            // A panic has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Hands in jobs and takes out their results. Bound: results not yet taken count as running.
+#[derive(Debug)]
+pub struct WorkClient<T> {
+    lanes: Lanes,
+    sender: Sender<T>,
+    receiver: Receiver<T>,
+    running: usize,
+    jobs_max: usize,
+}
+
+impl<T: Send + 'static> WorkClient<T> {
+    /// Queues a job. Err: the lane is full or closed; the job comes back unrun.
+    pub fn run<F>(&mut self, lane: Lane, job: F) -> std::result::Result<(), F>
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        if self.running >= self.jobs_max {
+            return Err(job);
+        }
+        let queue = match lane {
+            Lane::Files => &self.lanes.files,
+            Lane::Slow => &self.lanes.slow,
+        };
+        let sender = self.sender.clone();
+        queue.push(job, |job| {
+            Box::new(move || {
+                let result = job();
+                // There is room, since this job is counted as running; nobody may be there any more.
+                let _ = sender.send(result);
+            })
+        })?;
+        self.running += 1;
+        Ok(())
+    }
+
+    /// Appends the results that have come, in the order in which the jobs of a lane were handed in.
+    pub fn take_results(&mut self, into: &mut Vec<T>) {
+        let before = into.len();
+        self.receiver.take_all(into);
+        self.running -= into.len() - before;
+    }
+
+    /// Jobs whose results were not taken yet.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running
+    }
+}
+
+impl Queue {
+    fn new(jobs_max: usize) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), filled: Condvar::new(), jobs_max })
+    }
+
+    fn push<F>(&self, job: F, wrap: impl FnOnce(F) -> Job) -> std::result::Result<(), F> {
+        let mut state = self.lock();
+        if state.closed || state.jobs.len() >= self.jobs_max {
+            return Err(job);
+        }
+        state.jobs.push_back(wrap(job));
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    fn run(&self) {
+        let _guard = EndsProcessOnPanic;
+        while let Some(job) = self.next() {
+            job();
+        }
+    }
+
+    /// Waits for a job. None: closed, and all are done.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // Jobs run outside the lock; nothing under it can leave the state half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Queue").field("waiting", &self.lock().jobs.len()).finish_non_exhaustive()
+    }
+}
+
+struct EndsProcessOnPanic;
+
+impl Drop for EndsProcessOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::waker::Parker;
+
+    fn results(client: &mut WorkClient<u32>, parker: &Parker, count: usize) -> Vec<u32> {
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            parker.park(Some(Duration::from_secs(10)));
+            client.take_results(&mut seen);
+        }
+        seen
+    }
+
+    #[test]
+    fn jobs_of_a_lane_run_in_order_and_the_lanes_do_not_wait_for_each_other() {
+        let parker = Parker::new();
+        let workers = Workers::start(100, &[]).unwrap();
+        let mut client = workers.client::<u32>(parker.waker());
+        let (release, held) = mpsc::channel::<()>();
+        assert!(client.run(Lane::Slow, move || held.recv().map_or(99, |()| 100)).is_ok());
+        for number in 0..50 {
+            assert!(client.run(Lane::Files, move || number).is_ok());
+        }
+        assert_eq!(results(&mut client, &parker, 50), (0..50).collect::<Vec<_>>());
+        assert_eq!(client.running(), 1);
+        release.send(()).unwrap();
+        assert_eq!(results(&mut client, &parker, 1), [100]);
+    }
+
+    #[test]
+    fn a_full_lane_gives_the_job_back_and_closing_finishes_what_is_queued() {
+        let parker = Parker::new();
+        let workers = Workers::start(2, &[]).unwrap();
+        let mut client = workers.client::<u32>(parker.waker());
+        let (release, held) = mpsc::channel::<()>();
+        let (begun, begin) = mpsc::channel();
+        let first = move || {
+            begun.send(()).unwrap();
+            held.recv().map_or(99, |()| 0)
+        };
+        assert!(client.run(Lane::Slow, first).is_ok());
+        begin.recv().unwrap();
+        assert!(client.run(Lane::Slow, || 1).is_ok());
+        assert!(client.run(Lane::Slow, || 2).is_ok());
+        let refused = client.run(Lane::Slow, || 3).err().unwrap();
+        assert_eq!(refused(), 3);
+        release.send(()).unwrap();
+        drop(workers);
+        let mut seen = Vec::new();
+        client.take_results(&mut seen);
+        assert_eq!(seen, [0, 1, 2]);
+        assert!(client.run(Lane::Slow, || 4).is_err(), "closed");
+    }
+
+    #[test]
+    fn results_that_nobody_takes_bound_the_jobs() {
+        let workers = Workers::start(1, &[]).unwrap();
+        let mut client = workers.client::<u32>(Parker::new().waker());
+        let mut taken = 0;
+        for _ in 0..100 {
+            taken += u32::from(client.run(Lane::Files, || 0).is_ok());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(taken, 2);
+    }
+}

@@ -58,6 +58,9 @@ pub enum Error {
     /// Processors cannot be asked for (none) or pinned to.
     #[error("cannot use processor {}: {source}", cpu.map_or("set".to_owned(), |cpu| cpu.to_string()))]
     Affinity { cpu: Option<Cpu>, source: io::Error },
+    /// Signals cannot be blocked.
+    #[error("cannot take over signals: {source}")]
+    Signal { source: io::Error },
     /// A thread cannot be started.
     #[error("cannot start the thread {name}: {source}")]
     Thread { name: String, source: io::Error },

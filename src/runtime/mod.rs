@@ -8,6 +8,7 @@
 //! A shard is a pinned thread that owns one [`ring`] and sleeps in it; there is no async executor.
 //! Whatever blocks (open, rename, delete) runs on worker threads through [`disk`].
 
+pub mod clock;
 pub mod disk;
 pub mod error;
 pub mod file;
@@ -15,7 +16,9 @@ pub mod mailbox;
 pub mod memory;
 pub mod net;
 pub mod ring;
+pub mod signal;
 pub mod thread;
+pub mod timer;
 pub mod waker;
 pub mod worker;
 

@@ -49,6 +49,9 @@ pub enum Error {
     /// The kernel refuses to set up a ring.
     #[error("the kernel refuses io_uring: {source}{}", ring_remedy(source))]
     RingRefused { source: io::Error },
+    /// The kernel's io_uring has no such operation.
+    #[error("the kernel's io_uring lacks the operation {operation}; Linux 6.1 or newer is needed")]
+    RingLacks { operation: &'static str },
     /// The ring broke: the shard cannot go on.
     #[error("io_uring failed: {source}")]
     Ring { source: io::Error },
@@ -58,6 +61,21 @@ pub enum Error {
     /// Processors cannot be asked for (none) or pinned to.
     #[error("cannot use processor {}: {source}", cpu.map_or("set".to_owned(), |cpu| cpu.to_string()))]
     Affinity { cpu: Option<Cpu>, source: io::Error },
+    /// The limit of locked memory is too small for the rings.
+    #[error(
+        "{needed_bytes} bytes of locked memory are needed, {limit_bytes} are allowed; raise the limit (ulimit -l, \
+         LimitMEMLOCK=)"
+    )]
+    LockedMemory { needed_bytes: u64, limit_bytes: u64 },
+    /// The limit of open files is too small.
+    #[error("{needed} open files are needed, {limit} are allowed; raise the limit (ulimit -n, LimitNOFILE=)")]
+    OpenFiles { needed: u64, limit: u64 },
+    /// Limits cannot be read or raised.
+    #[error("cannot change a resource limit: {source}")]
+    Limits { source: io::Error },
+    /// Another process uses the data directory.
+    #[error("data directory {} is in use{}", path.display(), holder_of(*holder))]
+    DirectoryLocked { path: PathBuf, holder: Option<u32> },
     /// Signals cannot be blocked.
     #[error("cannot take over signals: {source}")]
     Signal { source: io::Error },
@@ -143,4 +161,8 @@ fn ring_remedy(source: &io::Error) -> &'static str {
         Some(libc::EMFILE | libc::ENFILE) => "; raise the limit of open files (ulimit -n)",
         _ => "",
     }
+}
+
+fn holder_of(holder: Option<u32>) -> String {
+    holder.map_or(" by another process".to_owned(), |holder| format!(" by process {holder}"))
 }

@@ -10,3 +10,5 @@ mod mapping;
 pub use arena::{Arena, ArenaFound, ArenaMemory};
 pub use buffer::{AlignedBuffer, BufferPool};
 pub use mapping::Mapping;
+
+pub(in crate::runtime) use mapping::page_bytes;

@@ -351,6 +351,11 @@ impl Ring {
         }
     }
 
+    /// Asks which operations the kernel knows.
+    pub(in crate::runtime) fn probe(&self, probe: &mut io_uring::Probe) -> Result<()> {
+        self.ring.submitter().register_probe(probe).map_err(|source| Error::RingRefused { source })
+    }
+
     fn start(&mut self, token: Token, kind: Kind) -> OperationId {
         let nothing_to_do = match &kind {
             Kind::Send { gather, .. } | Kind::Write { gather, .. } => gather.is_done(),

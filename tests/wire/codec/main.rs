@@ -12,6 +12,7 @@
 
 mod catalog;
 mod debug_text;
+mod defaults;
 mod generate;
 mod hostile;
 mod oracle;

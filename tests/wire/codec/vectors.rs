@@ -271,3 +271,24 @@ fn text_that_is_not_utf_8_and_negative_lengths_are_refused() {
     let result = metadata::MetadataRequest::decode(&mut Reader::new(&negative), 1);
     assert_eq!(result, Err(Error::NegativeLength { length: -2 }));
 }
+
+#[test]
+fn a_string_of_32_768_bytes_is_refused_on_both_sides_in_flexible_versions_too() {
+    use ringlog::protocol::Error;
+    let longest = "x".repeat(0x7fff);
+    let request = |name| api_versions::ApiVersionsRequest {
+        client_software_name: name,
+        ..api_versions::ApiVersionsRequest::default()
+    };
+    let mut writer = Writer::new();
+    assert_eq!(request(&longest).encode(&mut writer, 3), Ok(()));
+    let decoded = api_versions::ApiVersionsRequest::decode(&mut Reader::new(writer.encoded()), 3);
+    assert_eq!(decoded, Ok(request(&longest)));
+
+    let too_long = Err(Error::StringTooLong { bytes: 0x8000 });
+    let longer = format!("{longest}x");
+    assert_eq!(request(&longer).encode(&mut Writer::new(), 3), too_long);
+    let bytes = [&[0x81, 0x80, 0x02][..], longer.as_bytes(), &[1, 0]].concat();
+    let decoded = api_versions::ApiVersionsRequest::decode(&mut Reader::new(&bytes), 3);
+    assert_eq!(decoded.map(|_| ()), too_long);
+}

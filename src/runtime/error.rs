@@ -166,3 +166,30 @@ fn ring_remedy(source: &io::Error) -> &'static str {
 fn holder_of(holder: Option<u32>) -> String {
     holder.map_or(" by another process".to_owned(), |holder| format!(" by process {holder}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_ring_names_the_remedy_for_its_cause() {
+        for (code, remedy) in [
+            (libc::EPERM, "kernel.io_uring_disabled"),
+            (libc::ENOSYS, "seccomp"),
+            (libc::EINVAL, "Linux 6.1"),
+            (libc::ENOMEM, "ulimit -l"),
+        ] {
+            let text = Error::RingRefused { source: io::Error::from_raw_os_error(code) }.to_string();
+            assert!(text.contains(remedy) && !text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn full_and_missing_are_told_apart() {
+        let failed =
+            |code| Error::disk(DiskAction::Write, Path::new("x"), io::Error::from_raw_os_error(code));
+        assert!(failed(libc::ENOSPC).is_storage_full() && failed(libc::EDQUOT).is_storage_full());
+        assert!(!failed(libc::EIO).is_storage_full() && !failed(libc::EIO).is_not_found());
+        assert!(failed(libc::ENOENT).is_not_found());
+    }
+}

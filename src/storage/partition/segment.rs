@@ -206,8 +206,11 @@ mod tests {
     fn the_index_finds_floors_and_forgets_what_was_cut() {
         let mut index = SegmentIndex::default();
         for n in 0..100u64 {
-            let entry =
-                IndexEntry { offset: Offset(n.cast_signed() * 10), position: n * 1000, max_timestamp: n.cast_signed() * 5 };
+            let entry = IndexEntry {
+                offset: Offset(n.cast_signed() * 10),
+                position: n * 1000,
+                max_timestamp: n.cast_signed() * 5,
+            };
             index.note(entry, 3000);
         }
         assert_eq!(index.floor_of_offset(Offset(0)), 0);

@@ -1,7 +1,7 @@
 //! All logs of one shard, their arena, their commit log, and the I/O they want.
 //!
 //! Lives: one per shard, used by that shard alone. Pure: it never waits; it hands out [`Operation`]s and [`Event`]s and is
-//! told [`Completion`]s and the time. The same code runs on the simulator.
+//! told `Completion`s and the time. The same code runs on the simulator.
 //!
 //! Invariants: one segment operation per partition at a time (so no block is written twice at once); bytes behind what a
 //! completed write covers are read from memory only; a chunk is pinned while an operation or a reply uses it.

@@ -10,6 +10,7 @@
 pub mod arena;
 pub mod checkpoint;
 pub mod commit_log;
+pub mod driver;
 pub mod operation;
 pub mod partition;
 pub mod recovery;

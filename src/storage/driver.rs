@@ -1,0 +1,190 @@
+//! Carries out [`Task`]s with blocking calls, on the real disk or a simulated one.
+//!
+//! Runs on a worker thread; a lane's tasks one after another. It decides nothing: what failed is said, and never retried.
+
+use std::path::Path;
+
+use super::operation::{CreateFile, Fault, FileId, Outcome, Task};
+use crate::model::limits::BLOCK_BYTES;
+use crate::model::number::{index, wide};
+use crate::runtime::Error;
+use crate::runtime::disk::BlockingDisk;
+use crate::runtime::file::{Access, BlockingFile, Caching};
+use crate::runtime::memory::AlignedBuffer;
+
+/// Zeros written at once when a commit-log file is made. Unit: bytes.
+const ZEROS_BYTES: usize = 256 << 10;
+
+/// What a task gave; `opened` is the file to be known by the task's [`FileId`] from now on.
+#[derive(Debug)]
+pub struct TaskDone<F> {
+    pub outcome: Outcome,
+    pub opened: Option<F>,
+}
+
+impl Task {
+    /// The open file that the task works on, to be handed to [`run_task`].
+    #[must_use]
+    pub const fn file(&self) -> Option<FileId> {
+        match self {
+            Self::Allocate { file, .. }
+            | Self::Seal { file, .. }
+            | Self::Cut { file, .. }
+            | Self::Close { file } => Some(*file),
+            _ => None,
+        }
+    }
+
+    /// The name under which the file that the task opens will be known.
+    #[must_use]
+    pub const fn opens(&self) -> Option<FileId> {
+        match self {
+            Self::Open { file, .. } | Self::CreateCommitFile { file, .. } => Some(*file),
+            _ => None,
+        }
+    }
+}
+
+/// Carries out `task`; `file` is the open file that it names ([`Task::file`]). Closing is the caller's: it drops its handle.
+pub fn run_task<D: BlockingDisk>(disk: &D, task: &Task, file: Option<&D::File>) -> TaskDone<D::File> {
+    match attempt(disk, task, file) {
+        Ok(done) => done,
+        Err(error) => {
+            tracing::debug!(%error, "a storage task failed");
+            TaskDone { outcome: Outcome::Failed(fault_of(&error)), opened: None }
+        }
+    }
+}
+
+/// What the core is told of an error.
+#[must_use]
+pub fn fault_of(error: &Error) -> Fault {
+    if error.is_storage_full() {
+        Fault::NoSpace
+    } else if error.is_not_found() {
+        Fault::NotFound
+    } else {
+        Fault::Io
+    }
+}
+
+fn attempt<D: BlockingDisk>(
+    disk: &D,
+    task: &Task,
+    file: Option<&D::File>,
+) -> Result<TaskDone<D::File>, Error> {
+    match task {
+        Task::Open { path, create: None, .. } => {
+            return opened(disk.open(Path::new(path), Access::Write, Caching::Direct)?);
+        }
+        Task::Open { path, create: Some(create), .. } => return opened(create_segment(disk, path, create)?),
+        Task::CreateCommitFile { path, bytes, .. } => return opened(create_commit_file(disk, path, *bytes)?),
+        Task::ReadFile { path, bytes_max } => {
+            let bytes = disk.read_file(Path::new(path), index(*bytes_max))?;
+            return Ok(TaskDone { outcome: Outcome::Bytes(bytes), opened: None });
+        }
+        Task::Allocate { bytes, .. } => open_file(file)?.allocate(0, *bytes)?,
+        Task::Seal { bytes, side_files, .. } => {
+            let file = open_file(file)?;
+            file.set_length(*bytes)?;
+            file.sync()?;
+            for (path, contents) in side_files {
+                disk.replace_file(Path::new(path), contents)?;
+            }
+        }
+        Task::Cut { bytes, allocate_bytes, .. } => {
+            let file = open_file(file)?;
+            file.set_length(*bytes)?;
+            file.sync()?;
+            file.allocate(0, *allocate_bytes)?;
+        }
+        Task::Close { .. } => {}
+        Task::Replace { path, bytes } => disk.replace_file(Path::new(path), bytes)?,
+        Task::Rename { from, to } => rename(disk, Path::new(from), Path::new(to))?,
+        Task::RemoveFiles { paths } => remove_files(disk, paths)?,
+        Task::RemoveFolder { path } => missing_is_fine(disk.remove_directory(Path::new(path)))?,
+    }
+    Ok(TaskDone { outcome: Outcome::Done, opened: None })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "closes the arms of a match of results")]
+fn opened<F>(file: F) -> Result<TaskDone<F>, Error> {
+    Ok(TaskDone { outcome: Outcome::Done, opened: Some(file) })
+}
+
+fn open_file<F>(file: Option<&F>) -> Result<&F, Error> {
+    file.ok_or(Error::BadCount { what: "the open files that a task names", count: 0 })
+}
+
+fn create_segment<D: BlockingDisk>(disk: &D, path: &str, create: &CreateFile) -> Result<D::File, Error> {
+    let path = Path::new(path);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    disk.create_directories(folder)?;
+    let file = disk.open(path, Access::Create, Caching::Direct)?;
+    file.allocate(0, create.allocate_bytes)?;
+    let (name, contents) = &create.folder_file;
+    let beside = folder.join(name);
+    match disk.open(&beside, Access::Read, Caching::Buffered) {
+        Err(error) if error.is_not_found() => disk.replace_file(&beside, contents)?,
+        found => drop(found?),
+    }
+    disk.sync_directory(folder)?;
+    disk.sync_directory(Path::new(""))?;
+    Ok(file)
+}
+
+/// Made under another name, so that a file with the right name is whole.
+fn create_commit_file<D: BlockingDisk>(disk: &D, path: &str, bytes: u64) -> Result<D::File, Error> {
+    let beside = format!("{path}.new");
+    let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+    disk.create_directories(folder)?;
+    let file = disk.open(Path::new(&beside), Access::Create, Caching::Direct)?;
+    file.set_length(0)?;
+    file.allocate(0, bytes)?;
+    let zeros = AlignedBuffer::zeroed(ZEROS_BYTES);
+    let mut position = 0;
+    while position < bytes {
+        let take = wide(ZEROS_BYTES).min(bytes - position);
+        let take = take.next_multiple_of(wide(BLOCK_BYTES));
+        file.write_at(position, zeros.as_slice().get(..index(take)).unwrap_or_default())?;
+        position += take;
+    }
+    file.sync()?;
+    disk.rename(Path::new(&beside), Path::new(path))?;
+    disk.sync_directory(folder)?;
+    Ok(file)
+}
+
+fn rename<D: BlockingDisk>(disk: &D, from: &Path, to: &Path) -> Result<(), Error> {
+    missing_is_fine(disk.rename(from, to))?;
+    let (left, entered) = (from.parent().unwrap_or(Path::new("")), to.parent().unwrap_or(Path::new("")));
+    disk.sync_directory(entered)?;
+    if left != entered {
+        disk.sync_directory(left)?;
+    }
+    Ok(())
+}
+
+/// Durable when it returns: a file that came back would bring truncated records back once their frame has been recycled.
+fn remove_files<D: BlockingDisk>(disk: &D, paths: &[String]) -> Result<(), Error> {
+    let mut folders: Vec<&Path> = Vec::new();
+    for path in paths {
+        let path = Path::new(path);
+        missing_is_fine(disk.remove(path))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if folders.last() != Some(&folder) {
+            folders.push(folder);
+        }
+    }
+    for folder in folders {
+        missing_is_fine(disk.sync_directory(folder))?;
+    }
+    Ok(())
+}
+
+fn missing_is_fine(done: Result<(), Error>) -> Result<(), Error> {
+    match done {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other,
+    }
+}

@@ -18,6 +18,7 @@ pub mod net;
 pub mod preflight;
 pub mod ring;
 pub mod signal;
+pub mod sim;
 pub mod thread;
 pub mod timer;
 pub mod waker;

@@ -1,0 +1,133 @@
+//! A simulated file: what reads see, and what the loss of power may leave of it.
+
+use std::collections::BTreeMap;
+
+use super::random::SimRandom;
+use crate::model::number::{index, wide};
+
+/// The unit in which a disk writes: old or new, never between. Unit: bytes.
+pub(super) const SECTOR_BYTES: u64 = 512;
+/// Contents between the durable one and the newest that are remembered per sector.
+const VERSIONS_MAX: usize = 3;
+
+const SECTOR: usize = index(SECTOR_BYTES);
+
+#[derive(Clone, Debug)]
+enum Sector {
+    Zeros,
+    Bytes(Box<[u8; SECTOR]>),
+}
+
+/// Contents and length of a file, and their older versions since it was last made durable.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inode {
+    bytes: Vec<u8>,
+    /// Sectors that are not durable: what stood there before, the durable content first.
+    older: BTreeMap<u64, Vec<Sector>>,
+    /// Lengths before, the durable one first; empty if the present one is durable.
+    lengths: Vec<u64>,
+}
+
+impl Inode {
+    pub(super) fn length(&self) -> u64 {
+        wide(self.bytes.len())
+    }
+
+    pub(super) fn read(&self, position: u64, target: &mut [u8]) -> usize {
+        let rest = self.bytes.get(index(position.min(self.length()))..).unwrap_or_default();
+        let count = rest.len().min(target.len());
+        for (to, from) in target.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        count
+    }
+
+    /// Writes those sectors of `bytes` that `chosen` chooses, each wholly.
+    pub(super) fn write(&mut self, position: u64, bytes: &[u8], mut chosen: impl FnMut() -> bool) {
+        let mut at = position;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let sector_end = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
+            let (now, later) = rest.split_at(index(sector_end - at).min(rest.len()));
+            if chosen() {
+                if at + wide(now.len()) > self.length() {
+                    self.set_length(at + wide(now.len()));
+                }
+                self.remember(at / SECTOR_BYTES);
+                if let Some(target) = self.bytes.get_mut(index(at)..index(at) + now.len()) {
+                    target.copy_from_slice(now);
+                }
+            }
+            at += wide(now.len());
+            rest = later;
+        }
+    }
+
+    pub(super) fn set_length(&mut self, bytes: u64) {
+        if bytes == self.length() {
+            return;
+        }
+        let mut sector = bytes / SECTOR_BYTES;
+        while sector * SECTOR_BYTES < self.length() {
+            self.remember(sector);
+            sector += 1;
+        }
+        self.lengths.push(self.length());
+        self.bytes.resize(index(bytes), 0);
+    }
+
+    /// Everything as it is now is on stable media.
+    pub(super) fn sync(&mut self) {
+        self.older.clear();
+        self.lengths.clear();
+    }
+
+    /// The range as it is now is on stable media, and so is the length.
+    pub(super) fn sync_range(&mut self, position: u64, bytes: u64) {
+        let sectors = position / SECTOR_BYTES..(position + bytes).div_ceil(SECTOR_BYTES);
+        let covered: Vec<u64> = self.older.range(sectors).map(|(&sector, _)| sector).collect();
+        for sector in covered {
+            self.older.remove(&sector);
+        }
+        self.lengths.clear();
+    }
+
+    /// Each sector that was not durable is one of its versions now, and so is the length.
+    pub(super) fn lose_power(&mut self, random: &mut SimRandom) {
+        let keep = random.below(4);
+        let mut place = |versions: usize| match keep {
+            0 => 0,
+            1 => versions,
+            _ => index(random.below(wide(versions) + 1)),
+        };
+        let lengths = std::mem::take(&mut self.lengths);
+        let length = lengths.get(place(lengths.len())).copied().unwrap_or(self.length());
+        self.bytes.resize(index(length), 0);
+        for (sector, versions) in std::mem::take(&mut self.older) {
+            let Some(old) = versions.get(place(versions.len())) else { continue };
+            let start = index(sector * SECTOR_BYTES).min(self.bytes.len());
+            let end = (start + SECTOR).min(self.bytes.len());
+            let Some(target) = self.bytes.get_mut(start..end) else { continue };
+            match old {
+                Sector::Zeros => target.fill(0),
+                Sector::Bytes(bytes) => {
+                    for (to, from) in target.iter_mut().zip(bytes.iter()) {
+                        *to = *from;
+                    }
+                }
+            }
+        }
+    }
+
+    fn remember(&mut self, sector: u64) {
+        let mut content = [0; SECTOR];
+        let read = self.read(sector * SECTOR_BYTES, &mut content);
+        let zeros = read == 0 || content.iter().all(|byte| *byte == 0);
+        let content = if zeros { Sector::Zeros } else { Sector::Bytes(Box::new(content)) };
+        let versions = self.older.entry(sector).or_default();
+        if versions.len() >= VERSIONS_MAX {
+            versions.pop();
+        }
+        versions.push(content);
+    }
+}

@@ -9,7 +9,6 @@
 
 use super::shared_map::SharedMap;
 use super::{BrokerId, ClusterId, LeaderEpoch, PartitionIndex, ProducerId, StartCount, TopicId};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -57,8 +56,9 @@ pub struct TopicImage {
     pub partition_count: i32,
     /// The start during which it was made; see [`Image::leader_epoch`].
     pub created_at_start: StartCount,
-    /// What was set on the topic itself, by Kafka's names, as given; defaults are not here.
-    pub configs: BTreeMap<String, String>,
+    /// What was set on the topic itself: Kafka's names and the values as given, sorted by name, each once. Defaults are
+    /// not here.
+    pub configs: Vec<(String, String)>,
 }
 
 impl Image {
@@ -220,7 +220,7 @@ mod tests {
             internal: false,
             partition_count: 2,
             created_at_start: StartCount(3),
-            configs: BTreeMap::new(),
+            configs: Vec::new(),
         }
     }
 

@@ -30,3 +30,6 @@ pub const PARTITIONS_MAX: i64 = 1_000_000;
 
 /// Largest value of one setting of a topic. Unit: bytes. Older versions of the protocol cannot send a longer one.
 pub const TOPIC_CONFIG_VALUE_BYTES_MAX: usize = 32_767;
+
+/// What all topics together take in a snapshot of the metadata: bounds the image in memory and on disk. Unit: bytes.
+pub const METADATA_BYTES_MAX: u64 = 128 * 1024 * 1024;

@@ -175,6 +175,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn it_does_what_a_tree_does_and_clones_do_not_change(
             steps in prop::collection::vec((any::<bool>(), 0u16..600, any::<u32>()), 0..1500),

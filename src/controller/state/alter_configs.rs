@@ -5,8 +5,9 @@
 use super::create_topics::check_value_length;
 use super::{
     AlterOutcome, ConfigChange, ConfigOperation, Context, Record, Refusal, Reply, State, TopicConfigChanges,
-    change_configs,
+    changed_configs, stored_bytes,
 };
+use crate::config::{BrokerConfig, KafkaType, TopicConfig, describe_topic};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Changes = Vec<(String, Option<String>)>;
@@ -22,11 +23,13 @@ impl State {
         for topic in topics {
             *times.entry(&topic.name).or_default() += 1;
         }
+        // Each topic must see how much room the ones before it left.
+        let mut ahead = self.clone();
         let mut records = Vec::new();
         let mut outcomes = Vec::new();
         for topic in topics {
             let Some(times) = times.remove(topic.name.as_str()) else { continue };
-            let result = self.alter_topic(topic, times, context).map(|record| records.extend(record));
+            let result = ahead.alter_topic(topic, times, context).map(|record| records.extend(record));
             outcomes.push(AlterOutcome { name: topic.name.clone(), result });
         }
         if validate_only {
@@ -37,7 +40,7 @@ impl State {
 
     /// `None`: nothing changes.
     fn alter_topic(
-        &self,
+        &mut self,
         altered: &TopicConfigChanges,
         times: usize,
         context: &Context<'_>,
@@ -50,15 +53,20 @@ impl State {
         let mut changes = Changes::new();
         for change in &altered.changes {
             let value = new_value(change, &topic.configs, context)?;
-            if value.as_ref() != topic.configs.get(&change.key) {
+            if value.as_deref() != current(&topic.configs, &change.key) {
                 changes.push((change.key.clone(), value));
             }
         }
-        let mut configs = topic.configs.clone();
-        change_configs(&mut configs, &changes);
-        context.topic_settings.check(&configs).map_err(|reason| Refusal::Config { reason })?;
-        let changed = !changes.is_empty();
-        Ok(changed.then_some(Record::TopicConfigsChanged { topic_id: topic.id, changes }))
+        let configs = changed_configs(&topic.configs, changes.iter().cloned());
+        TopicConfig::resolve(context.config, &configs)?;
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let bytes = stored_bytes(&topic.name, &configs);
+        self.check_room(bytes.saturating_sub(stored_bytes(&topic.name, &topic.configs)))?;
+        let record = Record::TopicConfigsChanged { topic_id: topic.id, changes };
+        self.apply_decided(&record);
+        Ok(Some(record))
     }
 }
 
@@ -83,7 +91,7 @@ fn check_form(altered: &TopicConfigChanges, times: usize) -> Result<(), Refusal>
 
 fn new_value(
     change: &ConfigChange,
-    configs: &BTreeMap<String, String>,
+    configs: &[(String, String)],
     context: &Context<'_>,
 ) -> Result<Option<String>, Refusal> {
     let ConfigChange { key, operation, value } = change;
@@ -92,10 +100,10 @@ fn new_value(
         ConfigOperation::Delete => return Ok(None),
         ConfigOperation::Set => given.to_owned(),
         ConfigOperation::Append | ConfigOperation::Subtract => {
-            let default = context.topic_settings.list_default(key);
+            let default = list_default(context.config, key);
             let default =
                 default.ok_or_else(|| Refusal::ConfigNotAList { key: key.clone(), operation: *operation })?;
-            let current = configs.get(key).map_or(default.as_str(), String::as_str);
+            let current = current(configs, key).unwrap_or(&default);
             if *operation == ConfigOperation::Append {
                 with_elements(current, given)
             } else {
@@ -105,6 +113,17 @@ fn new_value(
     };
     check_value_length(key, &value)?;
     Ok(Some(value))
+}
+
+fn current<'a>(configs: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    configs.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+}
+
+/// The broker's default of a key whose value is a list; `None` if `key` is unknown or its value is no list.
+fn list_default(config: &BrokerConfig, key: &str) -> Option<String> {
+    let entries = describe_topic(config, &[]).ok()?;
+    let entry = entries.into_iter().find(|entry| entry.name == key && entry.kafka_type == KafkaType::List)?;
+    Some(entry.value.unwrap_or_default())
 }
 
 fn elements(list: &str) -> impl Iterator<Item = &str> {
@@ -122,4 +141,17 @@ fn without_elements(list: &str, removed: &str) -> String {
     let removed: BTreeSet<&str> = elements(removed).collect();
     let kept: Vec<&str> = elements(list).filter(|element| !removed.contains(element)).collect();
     kept.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_added_once_and_taken_out_wherever_they_stand() {
+        assert_eq!(with_elements("a, b", "b,c,c,"), "a,b,c");
+        assert_eq!(with_elements("", "a"), "a");
+        assert_eq!(without_elements("a,b,a", "a, x"), "b");
+        assert_eq!(without_elements("a", "a"), "");
+    }
 }

@@ -4,8 +4,11 @@
 //! here the second is refused, as it would be in a request of its own.
 
 use super::{
-    Assignment, Context, CreateMode, CreateOutcome, Inconsistent, NewTopic, Record, Refusal, Reply, State,
+    Assignment, Context, CreateMode, CreateOutcome, NewTopic, Record, Refusal, Reply, State, changed_configs,
+    stored_bytes,
 };
+use crate::config::TopicConfig;
+use crate::controller::uuid::random_uuid;
 use crate::model::image::TopicImage;
 use crate::model::limits::{PARTITIONS_MAX, PARTITIONS_PER_REQUEST_MAX, TOPIC_CONFIG_VALUE_BYTES_MAX};
 use crate::model::topic_name::{self, CLUSTER_METADATA, collision_key};
@@ -64,9 +67,9 @@ impl State {
             created_at_start: self.image.start_count(),
             configs,
         };
+        self.check_room(stored_bytes(&topic.name, &topic.configs))?;
         let record = Record::TopicCreated { topic: topic.clone() };
-        let applied: Result<(), Inconsistent> = self.apply(&record);
-        assert_eq!(applied, Ok(()), "a decision can be applied");
+        self.apply_decided(&record);
         records.push(record);
         Ok(Arc::new(topic))
     }
@@ -103,7 +106,7 @@ impl State {
             _ => return Err(Refusal::ReplicationFactor),
         }
         match new.partition_count {
-            -1 => Ok(context.partition_count_default),
+            -1 => Ok(context.config.num_partitions),
             count @ 1.. => Ok(count),
             _ => Err(Refusal::PartitionCount),
         }
@@ -136,25 +139,16 @@ impl State {
         }
     }
 
-    /// A random UUID (version 4), not one of Kafka's reserved ids, and, as Kafka's, printed without a leading `-`.
     fn fresh_topic_id(&self, context: &mut Context<'_>) -> TopicId {
-        for _ in 0..ID_TRIES_MAX {
-            let mut bytes = (context.random)();
-            let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
-            *version = *version & 0x0f | 0x40;
-            *variant = *variant & 0x3f | 0x80;
-            let id = TopicId(bytes);
-            let reserved = id == TopicId::ZERO || id == TopicId::METADATA;
-            if !reserved && !id.to_string().starts_with('-') && self.image.topic_by_id(id).is_none() {
-                return id;
-            }
-        }
-        panic!("the source of random ids repeats itself");
+        let fresh = |id: &TopicId| self.image.topic_by_id(*id).is_none();
+        let mut tries = (0..ID_TRIES_MAX).map(|_| TopicId(random_uuid(context.random)));
+        let Some(id) = tries.find(fresh) else { panic!("the source of random bytes repeats itself") };
+        id
     }
 }
 
-/// A random id is refused once in 64 times; so many refusals in a row are not chance.
-const ID_TRIES_MAX: u32 = 100;
+/// Two random ids are never the same by chance, but a simulation may draw few.
+const ID_TRIES_MAX: usize = 100;
 
 /// Each name once, where it came first, and how often it came.
 fn by_first_appearance(topics: &[NewTopic]) -> Vec<(&NewTopic, usize)> {
@@ -175,7 +169,7 @@ fn check_partitions_in_request(topics: &[(&NewTopic, usize)], context: &Context<
         let assigned = i64::try_from(topic.assignments.len()).unwrap_or(i64::MAX);
         let count = match topic.partition_count {
             _ if assigned > 0 => assigned,
-            -1 => i64::from(context.partition_count_default),
+            -1 => i64::from(context.config.num_partitions),
             count => i64::from(count.max(0)),
         };
         total = total.saturating_add(count);
@@ -186,15 +180,16 @@ fn check_partitions_in_request(topics: &[(&NewTopic, usize)], context: &Context<
 fn check_configs(
     configs: &[(String, Option<String>)],
     context: &Context<'_>,
-) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut checked = BTreeMap::new();
+) -> Result<Vec<(String, String)>, Refusal> {
+    let mut given = Vec::with_capacity(configs.len());
     for (key, value) in configs {
         let value = value.as_ref().ok_or_else(|| Refusal::ConfigNull { key: key.clone() })?;
         check_value_length(key, value)?;
-        checked.insert(key.clone(), value.clone());
+        given.push((key.clone(), Some(value.clone())));
     }
-    context.topic_settings.check(&checked).map_err(|reason| Refusal::Config { reason })?;
-    Ok(checked)
+    let configs = changed_configs(&[], given);
+    TopicConfig::resolve(context.config, &configs)?;
+    Ok(configs)
 }
 
 pub(super) fn check_value_length(key: &str, value: &str) -> Result<(), Refusal> {

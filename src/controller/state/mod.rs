@@ -21,8 +21,9 @@ pub use command::{
 pub use record::{Inconsistent, Record};
 pub use refusal::Refusal;
 
+use crate::config::BrokerConfig;
 use crate::model::image::{BrokerImage, MetadataOffset, TopicImage};
-use crate::model::limits::{PARTITIONS_PER_TOPIC_MAX, PRODUCER_ID_BLOCK_COUNT};
+use crate::model::limits::{METADATA_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX, PRODUCER_ID_BLOCK_COUNT};
 use crate::model::topic_name::{self, collision_key};
 use crate::model::{ClusterId, Image, ProducerId, SharedMap, StartCount, TopicId};
 use std::collections::BTreeMap;
@@ -35,24 +36,15 @@ pub struct State {
     /// From [`collision_key`] to the name of the one topic that has it.
     collisions: SharedMap<String, Arc<str>>,
     partition_count: i64,
+    /// Bytes that the topics take in a snapshot, at most.
+    topic_bytes: u64,
 }
 
 /// What a decision depends on besides the state.
 pub struct Context<'a> {
-    /// `num.partitions`.
-    pub partition_count_default: i32,
-    pub topic_settings: &'a dyn TopicSettings,
+    pub config: &'a BrokerConfig,
     /// 16 random bytes at each call. The entropy is the driver's, so that a simulation repeats itself.
     pub random: &'a mut dyn FnMut() -> [u8; 16],
-}
-
-/// What the state must know about the settings of topics.
-pub trait TopicSettings {
-    /// Whether a topic may have these settings of its own, all together. The error is one sentence for the client.
-    fn check(&self, configs: &BTreeMap<String, String>) -> Result<(), String>;
-
-    /// The default of a key whose value is a list; `None` if `key` is unknown or its value is no list.
-    fn list_default(&self, key: &str) -> Option<String>;
 }
 
 impl State {
@@ -60,12 +52,34 @@ impl State {
     #[must_use]
     pub fn new(cluster_id: ClusterId, broker: BrokerImage) -> Self {
         let image = Image::new(cluster_id, broker);
-        Self { image, collisions: SharedMap::new(), partition_count: 0 }
+        Self { image, collisions: SharedMap::new(), partition_count: 0, topic_bytes: 0 }
     }
 
     #[must_use]
     pub const fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// Replaces what clients are told of this broker: a setting of the process, not a record.
+    pub fn set_broker(&mut self, broker: BrokerImage) {
+        self.image.set_broker(broker);
+    }
+
+    /// Length of a snapshot of it, at most. Unit: bytes.
+    #[must_use]
+    pub const fn snapshot_bytes_max(&self) -> u64 {
+        SNAPSHOT_BYTES_MIN + self.topic_bytes
+    }
+
+    /// Applies what [`Self::decide`] has just made, on a copy of the state that it decided on.
+    pub(super) fn apply_decided(&mut self, record: &Record) {
+        let applied = self.apply(record);
+        assert_eq!(applied, Ok(()), "what was decided can be applied");
+    }
+
+    /// Whether a topic may take so many bytes more.
+    fn check_room(&self, more_bytes: u64) -> Result<(), Refusal> {
+        if self.topic_bytes + more_bytes > METADATA_BYTES_MAX { Err(Refusal::MetadataFull) } else { Ok(()) }
     }
 
     /// The records that carry out `command`, and the answer once they are durable. Changes nothing.
@@ -160,6 +174,7 @@ impl State {
             self.collisions.insert(key, Arc::clone(&topic.name));
         }
         self.partition_count += i64::from(topic.partition_count);
+        self.topic_bytes += stored_bytes(&topic.name, &topic.configs);
         self.image.put_topic(topic.clone());
         Ok(())
     }
@@ -171,7 +186,9 @@ impl State {
     ) -> Result<(), Inconsistent> {
         let topic = self.image.topic_by_id(topic_id).ok_or(Inconsistent::TopicUnknown { id: topic_id })?;
         let mut topic = TopicImage::clone(topic);
-        change_configs(&mut topic.configs, changes);
+        let bytes_before = stored_bytes(&topic.name, &topic.configs);
+        topic.configs = changed_configs(&topic.configs, changes.iter().cloned());
+        self.topic_bytes = self.topic_bytes - bytes_before + stored_bytes(&topic.name, &topic.configs);
         self.image.put_topic(topic);
         Ok(())
     }
@@ -182,6 +199,7 @@ impl State {
             self.collisions.remove(key.as_str());
         }
         self.partition_count -= i64::from(topic.partition_count);
+        self.topic_bytes -= stored_bytes(&topic.name, &topic.configs);
         Ok(())
     }
 
@@ -210,13 +228,28 @@ impl State {
     }
 }
 
-fn change_configs(configs: &mut BTreeMap<String, String>, changes: &[(String, Option<String>)]) {
+/// Everything of a snapshot but its topics: the header, the number of starts, the producer ids.
+const SNAPSHOT_BYTES_MIN: u64 = 128;
+
+/// Bytes that a topic takes in a snapshot, at most.
+fn stored_bytes(name: &str, configs: &[(String, String)]) -> u64 {
+    let config_bytes = |(key, value): &(String, String)| 24 + key.len() + value.len();
+    (80 + name.len() + configs.iter().map(config_bytes).sum::<usize>()) as u64
+}
+
+/// The sorted settings that `configs` become.
+fn changed_configs(
+    configs: &[(String, String)],
+    changes: impl IntoIterator<Item = (String, Option<String>)>,
+) -> Vec<(String, String)> {
+    let mut changed: BTreeMap<String, String> = configs.iter().cloned().collect();
     for (key, value) in changes {
         match value {
-            Some(value) => configs.insert(key.clone(), value.clone()),
-            None => configs.remove(key),
+            Some(value) => changed.insert(key, value),
+            None => changed.remove(&key),
         };
     }
+    changed.into_iter().collect()
 }
 
 #[cfg(test)]

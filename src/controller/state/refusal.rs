@@ -1,8 +1,10 @@
-//! Why the controller refuses what a client asks. The sentences are Kafka 4.2's where it has one for the case.
+//! Why the controller refuses what a client asks. The sentences are Kafka 4.2's where it has one for the case,
+//! except about the values of settings, where ours say more.
 
 use super::command::ConfigOperation;
+use crate::config;
 use crate::model::ErrorCode;
-use crate::model::limits::PARTITIONS_MAX;
+use crate::model::limits::{METADATA_BYTES_MAX, PARTITIONS_MAX};
 use crate::model::topic_name::TopicNameFault;
 
 /// The fault is the client's, except in [`Refusal::Storage`], where it is the machine's.
@@ -22,6 +24,8 @@ pub enum Refusal {
     PartitionsInRequest,
     #[error("The cluster would have more than {} partitions.", PARTITIONS_MAX)]
     PartitionsInCluster,
+    #[error("The metadata of all topics would take more than {} bytes.", METADATA_BYTES_MAX)]
+    MetadataFull,
     #[error("Number of partitions was set to an invalid non-positive value.")]
     PartitionCount,
     #[error("Replication factor must be larger than 0, or -1 to use the default value.")]
@@ -46,8 +50,8 @@ pub enum Refusal {
     AssignmentGap,
     #[error("Null value not supported for topic configs: {key}")]
     ConfigNull { key: String },
-    #[error("{reason}")]
-    Config { reason: String },
+    #[error(transparent)]
+    Config(#[from] config::Error),
     #[error("The value of {key} has {found} bytes, more than {max}.")]
     ConfigTooLong { key: String, found: usize, max: usize },
     #[error("Neither topic name nor id were specified.")]
@@ -91,9 +95,10 @@ impl Refusal {
         match self {
             Self::TopicName(_) | Self::TopicNameCollides { .. } => ErrorCode::InvalidTopicException,
             Self::TopicExists { .. } => ErrorCode::TopicAlreadyExists,
-            Self::PartitionsInRequest | Self::PartitionsInCluster | Self::TooLarge { .. } => {
-                ErrorCode::PolicyViolation
-            }
+            Self::PartitionsInRequest
+            | Self::PartitionsInCluster
+            | Self::MetadataFull
+            | Self::TooLarge { .. } => ErrorCode::PolicyViolation,
             Self::PartitionCount => ErrorCode::InvalidPartitions,
             Self::ReplicationFactor | Self::ReplicationFactorOutOfReach { .. } => {
                 ErrorCode::InvalidReplicationFactor
@@ -104,7 +109,7 @@ impl Refusal {
             | Self::AssignmentBrokerTwice { .. }
             | Self::AssignmentGap => ErrorCode::InvalidReplicaAssignment,
             Self::ConfigNull { .. }
-            | Self::Config { .. }
+            | Self::Config(_)
             | Self::ConfigTooLong { .. }
             | Self::ConfigNotAList { .. } => ErrorCode::InvalidConfig,
             Self::TopicNameUnknown | Self::ResourceUnknown { .. } => ErrorCode::UnknownTopicOrPartition,

@@ -123,6 +123,26 @@ impl BatchHeader {
         Ok(header)
     }
 
+    /// The header's bytes, with `crc` as it is; `size_bytes` beyond what an `i32` can say is cut to that.
+    #[must_use]
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        if let Some(prefix) = bytes.first_chunk_mut() {
+            *prefix = assigned_prefix(self.base_offset, self.size_bytes, self.leader_epoch);
+        }
+        put(&mut bytes, 16, &[2]);
+        put(&mut bytes, 17, &self.crc.to_be_bytes());
+        put(&mut bytes, 21, &self.attributes.to_be_bytes());
+        put(&mut bytes, 23, &self.last_offset_delta.to_be_bytes());
+        put(&mut bytes, 27, &self.base_timestamp.to_be_bytes());
+        put(&mut bytes, 35, &self.max_timestamp.to_be_bytes());
+        put(&mut bytes, 43, &self.producer_id.0.to_be_bytes());
+        put(&mut bytes, 51, &self.producer_epoch.0.to_be_bytes());
+        put(&mut bytes, 53, &self.base_sequence.to_be_bytes());
+        put(&mut bytes, 57, &self.record_count.to_be_bytes());
+        bytes
+    }
+
     /// A batch as a producer may send it: at least one record, offsets dense. (Compaction makes sparse ones, on disk only.)
     ///
     /// # Errors
@@ -228,6 +248,13 @@ pub fn with_log_append_time(
         crc::crc32c_combine(crc::crc32c(covered), records_crc, size_bytes.saturating_sub(RECORDS_START));
     put(&mut header, 17, &sum.to_be_bytes());
     header
+}
+
+/// The CRC of a batch with this header (whose own `crc` is not read) and these records.
+#[must_use]
+pub fn crc_of(header: &[u8; HEADER_BYTES], records: &[u8]) -> u32 {
+    let (_, covered) = header.split_at(CRC_START);
+    crc::crc32c_append(crc::crc32c(covered), records)
 }
 
 /// CRC32C of the records alone, for [`with_log_append_time`].

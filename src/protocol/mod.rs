@@ -3,5 +3,6 @@
 
 mod error;
 pub mod kafka;
+pub mod records;
 
 pub use error::{Error, Result};

@@ -8,15 +8,17 @@
 //! |---|---|---|
 //! | [`model`] | nouns: offsets, epochs, ids, record batch v2, error codes, cluster image, limits | nothing |
 //! | [`config`] | one table declaring every setting; parse, check, print | model |
-//! | [`protocol`] | bytes to typed messages and back: `kafka/` (framing, the API table, the message tables and their codec) | model |
+//! | [`protocol`] | bytes to typed messages and back: `kafka/` (framing, the API table, the message tables and their codec), `records/` (what is inside a batch) | model |
 //! | [`runtime`] | the only door to the machine: memory, files, sockets, the ring, threads, clock, signals | model, config |
 //! | [`storage`] | a shard's partitions on disk: append, read, flush, recovery, retention, behind one core without I/O | model, config, runtime |
 //! | [`controller`] | the cluster's metadata: commands to records, records to the image, their log and snapshots | model, config, protocol¹, runtime, storage |
+//! | [`client`] | the other end of the wire, and the public Rust client: connections, metadata, produce, fetch, administration | model, config, protocol, security, runtime |
 //! | [`cli`] | arguments, start-up, offline tools | all above |
 //!
 //! ¹ only the versioned schemas of the records kept in the metadata, group and transaction logs.
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod controller;
 pub mod model;

@@ -95,6 +95,12 @@ impl Error {
         self.kind() == Some(io::ErrorKind::NotFound)
     }
 
+    /// The file or directory exists already.
+    #[must_use]
+    pub fn is_already_there(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::AlreadyExists)
+    }
+
     /// The disk, the user's quota or the file system's size limit is exhausted; room may come back.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {

@@ -27,10 +27,7 @@ impl Task {
     #[must_use]
     pub const fn file(&self) -> Option<FileId> {
         match self {
-            Self::Allocate { file, .. }
-            | Self::Seal { file, .. }
-            | Self::Cut { file, .. }
-            | Self::Close { file } => Some(*file),
+            Self::Allocate { file, .. } | Self::Seal { file, .. } | Self::Close { file } => Some(*file),
             _ => None,
         }
     }
@@ -91,12 +88,6 @@ fn attempt<D: BlockingDisk>(
             for (path, contents) in side_files {
                 disk.replace_file(Path::new(path), contents)?;
             }
-        }
-        Task::Cut { bytes, allocate_bytes, .. } => {
-            let file = open_file(file)?;
-            file.set_length(*bytes)?;
-            file.sync()?;
-            file.allocate(0, *allocate_bytes)?;
         }
         Task::Close { .. } => {}
         Task::Replace { path, bytes } => disk.replace_file(Path::new(path), bytes)?,

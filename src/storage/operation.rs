@@ -54,8 +54,6 @@ pub enum Task {
     Allocate { file: FileId, bytes: u64 },
     /// Cut `file` to exactly `bytes` and bring it to stable media; then write the side files (each replaced atomically).
     Seal { file: FileId, bytes: u64, side_files: Vec<(String, Vec<u8>)> },
-    /// Cut `file` to `bytes`, bring that to stable media, then give it room for `allocate_bytes` again.
-    Cut { file: FileId, bytes: u64, allocate_bytes: u64 },
     /// Forget `file`.
     Close { file: FileId },
     /// Replace the file at `path` atomically by `bytes`, durable.

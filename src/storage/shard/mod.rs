@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use self::append::{AppendError, Appended};
 use self::checkpoint::Capture;
+pub use self::files::commit_file_path;
 use self::flush::Round;
 use self::read::ExtentCache;
 pub use self::read::{ReadDone, ReadError, ReadPiece, TimestampFound};

@@ -4,7 +4,7 @@
 //! what a completed write covers come from memory only.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Event, PartitionSlot, Purpose, ShardLog};
 use crate::model::Offset;
@@ -27,7 +27,7 @@ pub enum ReadPiece {
     /// In the arena's memory at `place`; pinned until [`ShardLog::release`].
     Arena { chunk: ChunkId, place: u64, bytes: u64 },
     /// Bytes `from..from + bytes` of a cached extent.
-    Cached { buffer: Rc<AlignedBuffer>, from: u64, bytes: u64 },
+    Cached { buffer: Arc<AlignedBuffer>, from: u64, bytes: u64 },
 }
 
 /// What a read gave.
@@ -68,7 +68,7 @@ type ExtentKey = (PartitionSlot, i64, u64);
 #[derive(Debug)]
 enum ExtentState {
     Loading,
-    Ready { buffer: Rc<AlignedBuffer>, valid_bytes: u64 },
+    Ready { buffer: Arc<AlignedBuffer>, valid_bytes: u64 },
     Failed,
 }
 
@@ -128,7 +128,7 @@ impl ExtentCache {
         while self.bytes + EXTENT_BYTES > self.bytes_max {
             let unused = self.extents.iter().filter(|(_, extent)| match &extent.state {
                 ExtentState::Loading => false,
-                ExtentState::Ready { buffer, .. } => Rc::strong_count(buffer) == 1,
+                ExtentState::Ready { buffer, .. } => Arc::strong_count(buffer) == 1,
                 ExtentState::Failed => true,
             });
             let Some((&key, _)) = unused.min_by_key(|(_, extent)| extent.last_used) else { return false };
@@ -247,7 +247,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 
     /// The cached extent that holds log position `at`: buffer, place in it, valid bytes from there. Asks the disk if need be.
-    fn extent_at(&mut self, slot: PartitionSlot, at: u64) -> Search<(Rc<AlignedBuffer>, u64, u64)> {
+    fn extent_at(&mut self, slot: PartitionSlot, at: u64) -> Search<(Arc<AlignedBuffer>, u64, u64)> {
         let Some(partition) = self.partition(slot) else { return Search::Failed };
         let behind = partition.segments.partition_point(|segment| segment.start <= at);
         let Some(segment) = behind.checked_sub(1).and_then(|place| partition.segments.get(place)) else {
@@ -268,7 +268,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             match &found.state {
                 ExtentState::Loading => return Search::Pending,
                 ExtentState::Ready { buffer, valid_bytes } if from < *valid_bytes => {
-                    let found = (Rc::clone(buffer), from, valid_bytes - from);
+                    let found = (Arc::clone(buffer), from, valid_bytes - from);
                     // The next one is fetched ahead of a sequential reader.
                     if more && !self.cache.extents.contains_key(&(slot, base_offset.0, extent + 1)) {
                         let _: Search<()> = self.load_extent(slot, base_offset, extent + 1);
@@ -326,7 +326,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         if matches!(self.cache.extents.get(&key), Some(Extent { state: ExtentState::Loading, .. })) {
             let state = match outcome {
                 Outcome::Buffer(buffer) if wide(buffer.len()) >= valid_bytes => {
-                    ExtentState::Ready { buffer: Rc::new(buffer), valid_bytes }
+                    ExtentState::Ready { buffer: Arc::new(buffer), valid_bytes }
                 }
                 _ => ExtentState::Failed,
             };

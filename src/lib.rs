@@ -12,11 +12,13 @@
 //! | [`runtime`] | the only door to the machine: memory, files, sockets, the ring, threads, clock, signals | model, config |
 //! | [`storage`] | a shard's partitions on disk: append, read, flush, recovery, retention, behind one core without I/O | model, config, runtime |
 //! | [`controller`] | the cluster's metadata: commands to records, records to the image, their log and snapshots | model, config, protocol¹, runtime, storage |
+//! | [`broker`] | connections, requests, shards and the threads that run them | all above |
 //! | [`client`] | the other end of the wire, and the public Rust client: connections, metadata, produce, fetch, administration | model, config, protocol, security, runtime |
 //! | [`cli`] | arguments, start-up, offline tools | all above |
 //!
 //! ¹ only the versioned schemas of the records kept in the metadata, group and transaction logs.
 
+pub mod broker;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -29,7 +29,6 @@ pub enum Error {
     /// The result of the command could not be written.
     #[error("cannot write to stdout: {error}")]
     Stdout { error: io::Error },
-    /// Until the room `broker` is built.
-    #[error("this build has no broker yet: it can print and check settings, not serve")]
-    NoBroker,
+    #[error(transparent)]
+    Broker(#[from] crate::broker::driver::Error),
 }

@@ -1,13 +1,14 @@
 //! `ringlog serve`: settings, logging, then the broker.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::logging::Logging;
-use super::{Error, machine};
+use super::{Error, banner, machine};
+use crate::broker::driver;
 use crate::config::{self, BrokerConfig, FILE_BYTES_MAX, Machine, Property, parse_override};
 
 /// Start the broker and serve until SIGTERM or SIGINT
@@ -46,10 +47,17 @@ impl Serve {
     }
 }
 
-/// Runs a broker with these settings until it is told to stop. Whoever builds `broker` calls it here, and prints
-/// [`super::banner::banner`] once it listens; nothing else of the command line changes.
-fn run_broker(_config: BrokerConfig) -> Result<(), Error> {
-    Err(Error::NoBroker)
+/// Runs a broker with these settings until it is told to stop.
+fn run_broker(config: BrokerConfig) -> Result<(), Error> {
+    let announce = |config: &BrokerConfig, started: &driver::Started| {
+        let lines = banner::banner(
+            config,
+            &banner::Started { ports: &started.ports, cpus: &started.cpus, data: &started.data },
+        );
+        // On the terminal or in a pipe that is gone: the broker serves either way.
+        let _ = std::io::stdout().write_all(lines.as_bytes()).and_then(|()| std::io::stdout().flush());
+    };
+    Ok(driver::serve(config, announce)?)
 }
 
 /// The settings of `file` and of the command line.

@@ -1,0 +1,215 @@
+//! One connection's replies: many requests in flight, answered in the order in which they came.
+//!
+//! Pure. A request takes the next slot; its reply may come at any time and waits there until all before it are ready.
+//! What is ready stands in `outgoing` until the driver sends it.
+
+pub mod frames;
+
+use std::collections::VecDeque;
+
+use crate::protocol::kafka::{Piece, Writer};
+use crate::storage::shard::ReadPiece;
+
+/// Replies held for a client that does not read; above it no further request is read. Unit: bytes.
+pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
+/// Requests that may wait for their replies; above it no further request is read.
+pub const REQUESTS_MAX: usize = 1_000;
+
+/// Part of what is to be sent.
+#[derive(Debug)]
+pub enum OutPiece {
+    Bytes(Vec<u8>),
+    /// Records where they lie: in the arena or in the cache.
+    Records(ReadPiece),
+}
+
+/// A reply in parts.
+#[derive(Debug, Default)]
+pub struct Reply {
+    pub pieces: Vec<OutPiece>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Waiting,
+    Ready(Reply),
+}
+
+/// The replies of one connection.
+#[derive(Debug, Default)]
+pub struct Connection {
+    slots: VecDeque<Slot>,
+    /// Number of the request whose slot is the first.
+    first: u64,
+    outgoing: Vec<OutPiece>,
+    outgoing_bytes: usize,
+}
+
+impl Connection {
+    /// A slot for the reply to a request that has just come; returns the request's number.
+    pub fn begin_request(&mut self) -> u64 {
+        self.slots.push_back(Slot::Waiting);
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    /// Whether the reply to this request is the next to be sent.
+    #[must_use]
+    pub const fn is_next(&self, request: u64) -> bool {
+        self.first == request
+    }
+
+    /// The reply to a request that is next, encoded in `writer`; `records` are the writer's external bytes, in order.
+    pub fn answer_next(&mut self, writer: &Writer, records: Vec<ReadPiece>) {
+        self.slots.pop_front();
+        self.first += 1;
+        append(&mut self.outgoing, &mut self.outgoing_bytes, writer, records);
+        self.release_ready();
+    }
+
+    /// The reply to any request that has none yet.
+    pub fn answer(&mut self, request: u64, writer: &Writer, records: Vec<ReadPiece>) {
+        if self.is_next(request) {
+            self.answer_next(writer, records);
+            return;
+        }
+        let mut reply = Reply::default();
+        append(&mut reply.pieces, &mut 0, writer, records);
+        self.put(request, reply);
+    }
+
+    /// A request that has no reply (acks=0).
+    pub fn answer_nothing(&mut self, request: u64) {
+        self.put(request, Reply::default());
+        self.release_ready();
+    }
+
+    fn put(&mut self, request: u64, reply: Reply) {
+        let place = request.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
+            *slot = Slot::Ready(reply);
+        }
+    }
+
+    fn release_ready(&mut self) {
+        while let Some(Slot::Ready(_)) = self.slots.front() {
+            let Some(Slot::Ready(reply)) = self.slots.pop_front() else { return };
+            self.first += 1;
+            for piece in reply.pieces {
+                self.outgoing_bytes += piece_bytes(&piece);
+                self.outgoing.push(piece);
+            }
+        }
+    }
+
+    /// What is ready to be sent; the driver sends it whole before it asks again.
+    pub fn take_outgoing(&mut self) -> Vec<OutPiece> {
+        self.outgoing_bytes = 0;
+        std::mem::take(&mut self.outgoing)
+    }
+
+    #[must_use]
+    pub const fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether another request may be taken: the client reads its replies.
+    #[must_use]
+    pub fn takes_requests(&self) -> bool {
+        self.outgoing_bytes < OUTGOING_BYTES_MAX && self.slots.len() < REQUESTS_MAX
+    }
+
+    /// Requests without a reply yet.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All records that wait to be sent, when the connection ends.
+    pub fn drain_records(&mut self) -> Vec<ReadPiece> {
+        let waiting = self.slots.drain(..).filter_map(|slot| match slot {
+            Slot::Ready(reply) => Some(reply.pieces),
+            Slot::Waiting => None,
+        });
+        let all: Vec<OutPiece> = self.outgoing.drain(..).chain(waiting.flatten()).collect();
+        all.into_iter()
+            .filter_map(|piece| match piece {
+                OutPiece::Records(records) => Some(records),
+                OutPiece::Bytes(_) => None,
+            })
+            .collect()
+    }
+}
+
+fn piece_bytes(piece: &OutPiece) -> usize {
+    match piece {
+        OutPiece::Bytes(bytes) => bytes.len(),
+        OutPiece::Records(ReadPiece::Arena { bytes, .. } | ReadPiece::Cached { bytes, .. }) => {
+            crate::model::number::index(*bytes)
+        }
+    }
+}
+
+/// Appends what the writer holds, with `records` in the places that it left for them.
+fn append(target: &mut Vec<OutPiece>, target_bytes: &mut usize, writer: &Writer, records: Vec<ReadPiece>) {
+    *target_bytes += writer.total_bytes();
+    let mut records = records.into_iter();
+    for piece in writer.pieces() {
+        match piece {
+            Piece::Encoded(bytes) => match target.last_mut() {
+                Some(OutPiece::Bytes(last)) => last.extend_from_slice(bytes),
+                _ => target.push(OutPiece::Bytes(bytes.to_vec())),
+            },
+            Piece::External { bytes } => {
+                let mut left = bytes;
+                while left > 0 {
+                    let Some(part) = records.next() else { break };
+                    let part = OutPiece::Records(part);
+                    left = left.saturating_sub(piece_bytes(&part));
+                    target.push(part);
+                }
+                assert!(left == 0, "a reply promised more records than it has");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::kafka::frame::encode_response;
+    use crate::protocol::kafka::messages::init_producer_id::InitProducerIdResponse;
+
+    fn encoded(correlation_id: i32) -> Writer {
+        let mut writer = Writer::new();
+        encode_response(&mut writer, 0, correlation_id, &InitProducerIdResponse::default()).unwrap();
+        writer
+    }
+
+    fn sent(connection: &mut Connection) -> Vec<i32> {
+        let mut ids = Vec::new();
+        for piece in connection.take_outgoing() {
+            let OutPiece::Bytes(bytes) = piece else { panic!() };
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let length = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+                ids.push(i32::from_be_bytes(rest[4..8].try_into().unwrap()));
+                rest = &rest[4 + length..];
+            }
+        }
+        ids
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_requests() {
+        let mut connection = Connection::default();
+        let requests: Vec<u64> = (0..4).map(|_| connection.begin_request()).collect();
+        connection.answer(requests[2], &encoded(2), Vec::new());
+        connection.answer_nothing(requests[1]);
+        assert!(!connection.has_outgoing());
+        connection.answer(requests[0], &encoded(0), Vec::new());
+        assert_eq!(sent(&mut connection), [0, 2]);
+        connection.answer(requests[3], &encoded(3), Vec::new());
+        assert_eq!(sent(&mut connection), [3]);
+        assert_eq!(connection.waiting_count(), 0);
+    }
+}

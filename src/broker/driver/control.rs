@@ -1,0 +1,105 @@
+//! The control thread: owns the metadata, answers the shard's questions, and brings the broker to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Error;
+use super::start::{self, Prepared, Started};
+use crate::broker::shards::control::{ControlAnswer, ControlQuestion};
+use crate::controller::Controller;
+use crate::controller::state::Command;
+use crate::model::image::Image;
+use crate::runtime::disk::RealDisk;
+use crate::runtime::mailbox::{Receiver, Sender, mailbox};
+use crate::runtime::waker::Parker;
+use crate::storage::recovery::write_base_of;
+
+/// From the control thread to a shard.
+pub(super) enum ToShard {
+    Image(Arc<Image>),
+    Answer(ControlAnswer),
+    Stop,
+}
+
+/// From a shard to the control thread.
+pub(super) enum FromShard {
+    Question(ControlQuestion),
+    /// The shard's thread ends; its result is in its handle.
+    Ended,
+}
+
+/// Messages that may wait for the control thread. A shard with more keeps them.
+const QUESTIONS_MAX: usize = 4_096;
+
+/// Starts the shard and serves its questions until it ends.
+pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> Result<(), Error> {
+    let parker = Parker::new();
+    let (to_control, mut from_shard) = mailbox(QUESTIONS_MAX, parker.waker());
+    let shard = start::start_shard(&mut prepared, to_control)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let waker = parker.waker();
+    let _watch = prepared.signals.watch(move |_| {
+        seen.store(true, Ordering::Release);
+        waker.wake();
+    })?;
+    on_started(&prepared.started);
+    let mut stopping = false;
+    let ended = loop {
+        if stop.load(Ordering::Acquire) && !stopping {
+            stopping = true;
+            tracing::info!("stopping");
+            let _ = shard.mail.send(ToShard::Stop);
+        }
+        if serve_questions(&mut prepared.controller, &mut from_shard, &shard.mail) {
+            break shard.thread.join();
+        }
+        parker.park(None);
+    };
+    let stopped = ended.map_err(|_| Error::ShardEnded)??;
+    if let Some(partitions) = stopped.clean {
+        let options = prepared.recovery;
+        write_base_of(&prepared.disk, options.incarnation, options.shard_count, true, partitions)?;
+        tracing::info!("stopped, everything is sealed");
+    } else {
+        tracing::warn!("stopped before everything was sealed; the next start recovers it");
+    }
+    Ok(())
+}
+
+/// Answers everything that has been asked, in one batch; true if the shard has ended.
+fn serve_questions(
+    controller: &mut Controller<RealDisk>,
+    from_shard: &mut Receiver<FromShard>,
+    to_shard: &Sender<ToShard>,
+) -> bool {
+    let mut messages = Vec::new();
+    from_shard.take_all(&mut messages);
+    let mut tokens = Vec::new();
+    let mut commands: Vec<Command> = Vec::new();
+    let mut ended = false;
+    for message in messages {
+        match message {
+            FromShard::Question(question) => {
+                tokens.push(question.token);
+                commands.push(question.command);
+            }
+            FromShard::Ended => ended = true,
+        }
+    }
+    if commands.is_empty() {
+        return ended;
+    }
+    let before = controller.image().metadata_offset();
+    let replies = controller.handle(&commands);
+    let image = controller.image();
+    // The image first: an answer speaks of what is in it.
+    if image.metadata_offset() != before {
+        let _ = to_shard.push(ToShard::Image(image));
+    }
+    for (token, reply) in tokens.into_iter().zip(replies) {
+        let _ = to_shard.push(ToShard::Answer(ControlAnswer { token, reply }));
+    }
+    to_shard.wake();
+    ended
+}

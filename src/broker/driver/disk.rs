@@ -1,0 +1,231 @@
+//! Carrying out storage operations: reads, writes and syncs on the ring, everything that may block on worker threads.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::rc::Rc;
+
+use super::token::Token;
+use crate::model::number::{index, wide};
+use crate::runtime::disk::{BlockingDisk, RealDisk};
+use crate::runtime::file::{Access, Caching, FileHandle};
+use crate::runtime::memory::AlignedBuffer;
+use crate::runtime::ring::{self, Ring};
+use crate::runtime::worker::{self, WorkClient};
+use crate::storage::driver::{self, TaskDone, run_task};
+use crate::storage::operation::{
+    Completion, Fault, FileId, Lane, Operation, OperationId, Outcome, Task, WritePiece,
+};
+
+/// What a worker's task gave.
+pub(super) struct TaskResult {
+    id: OperationId,
+    opened: Option<(FileId, String)>,
+    done: TaskDone<FileHandle>,
+}
+
+struct OpenFile {
+    handle: Rc<FileHandle>,
+    path: String,
+}
+
+/// The files of one shard and the operations under way on them.
+pub(super) struct Storage {
+    disk: RealDisk,
+    files: HashMap<FileId, OpenFile>,
+    workers: WorkClient<TaskResult>,
+    /// Tasks that found their lane full; bounded by the operations that storage has under way.
+    waiting: VecDeque<(OperationId, Lane, Task)>,
+    results: Vec<TaskResult>,
+    /// What ended without the ring or a worker.
+    ended: VecDeque<Completion>,
+    /// The core's pieces of each write under way, to be given back with its completion.
+    writes: HashMap<OperationId, Vec<WritePiece>>,
+}
+
+impl Storage {
+    pub(super) fn new(disk: RealDisk, workers: WorkClient<TaskResult>) -> Self {
+        Self {
+            disk,
+            files: HashMap::new(),
+            workers,
+            waiting: VecDeque::new(),
+            results: Vec::new(),
+            ended: VecDeque::new(),
+            writes: HashMap::new(),
+        }
+    }
+
+    /// Opens a file that is there, before the first operation.
+    pub(super) fn open_now(&mut self, file: FileId, path: &str) -> Result<(), crate::runtime::Error> {
+        let handle = self.disk.open(Path::new(path), Access::Write, Caching::Direct)?;
+        self.files.insert(file, OpenFile { handle: Rc::new(handle), path: path.to_owned() });
+        Ok(())
+    }
+
+    /// Starts an operation.
+    pub(super) fn start(&mut self, ring: &mut Ring, operation: Operation) {
+        match operation {
+            Operation::Write { id, file, pieces, position, durable } => {
+                self.start_write(ring, id, file, pieces, position, durable);
+            }
+            Operation::Sync { id, file } => match self.files.get(&file) {
+                Some(open) => {
+                    ring.sync(&open.handle, Token::Storage(id).encode());
+                }
+                None => self.fail(id, Vec::new()),
+            },
+            Operation::Read { id, file, position, bytes } => match self.files.get(&file) {
+                Some(open) => {
+                    let buffer = AlignedBuffer::with_capacity(index(bytes));
+                    ring.read(&open.handle, buffer, index(bytes), position, Token::Storage(id).encode());
+                }
+                None => self.fail(id, Vec::new()),
+            },
+            Operation::Task { id, task: Task::Close { file }, .. } => {
+                self.files.remove(&file);
+                self.ended.push_back(Completion { id, outcome: Outcome::Done, pieces: Vec::new() });
+            }
+            Operation::Task { id, lane, task } => {
+                self.waiting.push_back((id, lane, task));
+                self.start_tasks();
+            }
+        }
+    }
+
+    fn start_write(
+        &mut self,
+        ring: &mut Ring,
+        id: OperationId,
+        file: FileId,
+        pieces: Vec<WritePiece>,
+        position: u64,
+        durable: bool,
+    ) {
+        let Some(open) = self.files.get(&file) else {
+            self.fail(id, pieces);
+            return;
+        };
+        let mut lent = Vec::with_capacity(pieces.len());
+        let mut kept = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            match piece {
+                WritePiece::Arena { chunk, place, bytes } => {
+                    lent.push(ring::WritePiece::Arena { position: index(place), len: index(bytes) });
+                    kept.push(WritePiece::Arena { chunk, place, bytes });
+                }
+                WritePiece::Buffer { mut buffer, bytes } => {
+                    buffer.set_len(index(bytes));
+                    lent.push(ring::WritePiece::Block(buffer));
+                }
+            }
+        }
+        self.writes.insert(id, kept);
+        ring.write(&open.handle, lent, position, durable, Token::Storage(id).encode());
+    }
+
+    fn fail(&mut self, id: OperationId, pieces: Vec<WritePiece>) {
+        self.ended.push_back(Completion { id, outcome: Outcome::Failed(Fault::NotFound), pieces });
+    }
+
+    fn start_tasks(&mut self) {
+        while let Some((id, lane, task)) = self.waiting.pop_front() {
+            let disk = self.disk.clone();
+            let path = task.file().and_then(|file| self.files.get(&file)).map(|open| open.path.clone());
+            let opened = opened_path(&task);
+            let kept = (id, lane, task.clone());
+            let lane = match lane {
+                Lane::Files => worker::Lane::Files,
+                Lane::Slow => worker::Lane::Slow,
+            };
+            let job = move || TaskResult { id, opened, done: work(&disk, &task, path.as_deref()) };
+            if self.workers.run(lane, job).is_err() {
+                self.waiting.push_front(kept);
+                return;
+            }
+        }
+    }
+
+    /// A completion of the ring for operation `id`.
+    pub(super) fn handle_ring(&mut self, id: OperationId, outcome: ring::Outcome) -> Completion {
+        let mut pieces = Vec::new();
+        let outcome = match outcome {
+            ring::Outcome::Written { pieces: lent, result } => {
+                pieces = self.writes.remove(&id).unwrap_or_default();
+                for piece in lent {
+                    if let ring::WritePiece::Block(mut buffer) = piece {
+                        let bytes = wide(buffer.len());
+                        buffer.set_len(buffer.capacity());
+                        pieces.push(WritePiece::Buffer { buffer, bytes });
+                    }
+                }
+                result.map_or_else(|error| Outcome::Failed(fault_of(&error)), |_| Outcome::Done)
+            }
+            ring::Outcome::Read { mut buffer, result } => match result {
+                Ok(_) => {
+                    // What the file does not have reads as zeros; the buffer was made of them.
+                    let filled = buffer.len();
+                    buffer.set_len(buffer.capacity());
+                    debug_assert!(filled <= buffer.len());
+                    Outcome::Buffer(buffer)
+                }
+                Err(error) => Outcome::Failed(fault_of(&error)),
+            },
+            ring::Outcome::Synced(result) => {
+                result.map_or_else(|error| Outcome::Failed(fault_of(&error)), |()| Outcome::Done)
+            }
+            _ => Outcome::Failed(Fault::Io),
+        };
+        Completion { id, outcome, pieces }
+    }
+
+    /// The next operation that ended on a worker, or at once.
+    pub(super) fn poll_ended(&mut self) -> Option<Completion> {
+        if let Some(completion) = self.ended.pop_front() {
+            return Some(completion);
+        }
+        let mut results = std::mem::take(&mut self.results);
+        self.workers.take_results(&mut results);
+        for TaskResult { id, opened, done } in results.drain(..) {
+            if let (Some((file, path)), Some(handle)) = (opened, done.opened) {
+                self.files.insert(file, OpenFile { handle: Rc::new(handle), path });
+            }
+            if matches!(done.outcome, Outcome::Failed(_)) {
+                tracing::warn!(operation = id.0, "a file task has failed");
+            }
+            self.ended.push_back(Completion { id, outcome: done.outcome, pieces: Vec::new() });
+        }
+        self.results = results;
+        self.start_tasks();
+        self.ended.pop_front()
+    }
+}
+
+fn fault_of(error: &std::io::Error) -> Fault {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull
+        | std::io::ErrorKind::QuotaExceeded
+        | std::io::ErrorKind::FileTooLarge => Fault::NoSpace,
+        std::io::ErrorKind::NotFound => Fault::NotFound,
+        _ => Fault::Io,
+    }
+}
+
+/// Runs on a worker. `path`: that of the open file which the task names; it is opened again, since handles of the ring stay on
+/// their thread.
+fn work(disk: &RealDisk, task: &Task, path: Option<&str>) -> TaskDone<FileHandle> {
+    let reopened = path.map(|path| disk.open(Path::new(path), Access::Write, Caching::Buffered)).transpose();
+    match reopened {
+        Ok(file) => run_task(disk, task, file.as_ref()),
+        Err(error) => TaskDone { outcome: Outcome::Failed(driver::fault_of(&error)), opened: None },
+    }
+}
+
+/// Where the file that a task opens lies.
+fn opened_path(task: &Task) -> Option<(FileId, String)> {
+    match task {
+        Task::Open { file, path, .. } | Task::CreateCommitFile { file, path, .. } => {
+            Some((*file, path.clone()))
+        }
+        _ => None,
+    }
+}

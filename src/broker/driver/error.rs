@@ -1,0 +1,26 @@
+//! Why the broker does not start, or stops.
+
+use std::path::PathBuf;
+
+use crate::{controller, runtime, storage};
+
+/// The operator reads these: each names the cause, and the remedy where there is one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    #[error(transparent)]
+    Metadata(#[from] controller::Error),
+    #[error("cannot recover the log: {0}")]
+    Recovery(#[from] storage::recovery::RecoveryError),
+    #[error("cannot find an address for {host}: {source}")]
+    UnknownHost { host: String, source: std::io::Error },
+    #[error("no randomness from {}: {source}", path.display())]
+    Random { path: PathBuf, source: std::io::Error },
+    #[error("CPU {wanted} (shard.cores) is not one that this process may use")]
+    CpuNotAllowed { wanted: u32 },
+    #[error("cannot make the commit log {path}: {fault}")]
+    CommitLog { path: String, fault: storage::operation::Fault },
+    #[error("the shard's thread ended unexpectedly")]
+    ShardEnded,
+}

@@ -1,0 +1,29 @@
+//! The machine's side of the broker: start-up, the shard's loop over its ring, the control thread, the end.
+//!
+//! [`serve`] runs on the first thread, which becomes the control thread: it owns the metadata and talks with the shard by
+//! mailboxes. The shard's thread is pinned and sleeps in its ring alone.
+
+mod control;
+mod disk;
+mod error;
+mod shard_loop;
+mod sockets;
+mod start;
+mod token;
+
+use std::sync::Arc;
+
+pub use self::error::Error;
+pub use self::start::Started;
+use crate::config::BrokerConfig;
+
+/// Starts a broker, tells `on_started` when it serves, and serves until SIGTERM or SIGINT. Everything that was acknowledged is
+/// durable when this returns.
+///
+/// # Errors
+/// [`Error`]: why it refuses to start, or what ended it.
+pub fn serve(config: BrokerConfig, on_started: impl FnOnce(&BrokerConfig, &Started)) -> Result<(), Error> {
+    let config = Arc::new(config);
+    let prepared = start::prepare(&config)?;
+    control::run(prepared, |started| on_started(&config, started))
+}

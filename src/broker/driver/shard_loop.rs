@@ -1,0 +1,297 @@
+//! The shard's loop: completions in, everything that they set in motion out, then sleep in the ring.
+//!
+//! One turn handles all completions before it asks storage what to write, so that appends that came together share a
+//! commit group, and all replies of a connection share a send.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Error;
+use super::control::{FromShard, ToShard};
+use super::disk::Storage;
+use super::sockets::{Client, Lent};
+use super::token::{Token, is_same};
+use crate::broker::shards::{ConnectionId, Shard};
+use crate::config::{BrokerConfig, ShardIdle};
+use crate::model::number::index;
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::mailbox::{Receiver, Sender};
+use crate::runtime::memory::{Arena, BufferPool};
+use crate::runtime::net::{Listener, Socket};
+use crate::runtime::ring::{Completion, Outcome, Ring};
+use crate::storage::checkpoint::CheckpointPartition;
+
+/// Longest time that a stop takes; then the rest is left to the next start's recovery. Unit: ms.
+const STOP_MS_MAX: i64 = 4_500;
+/// After accepting failed (no descriptors left), it is tried again so much later. Unit: ms.
+const ACCEPT_RETRY_MS: i64 = 100;
+
+/// What a stopped shard leaves.
+pub(super) struct Stopped {
+    /// All partitions, if everything is sealed; `None`: the next start must recover.
+    pub(super) clean: Option<Vec<CheckpointPartition>>,
+}
+
+/// Everything that a shard's thread has.
+pub(super) struct ShardLoop {
+    pub(super) shard: Shard<Arena>,
+    pub(super) ring: Ring,
+    pub(super) storage: Storage,
+    pub(super) listeners: Vec<Rc<Listener>>,
+    pub(super) from_control: Receiver<ToShard>,
+    pub(super) to_control: Sender<FromShard>,
+    pub(super) frames: BufferPool,
+    pub(super) config: Arc<BrokerConfig>,
+    pub(super) clients: Vec<Option<Client>>,
+    pub(super) client_count: usize,
+    /// Listeners whose accept has ended, and when to ask again.
+    pub(super) accept_again: Vec<(i64, usize)>,
+    pub(super) next_idle_check_ms: i64,
+    /// When a stop must be over; `None` while serving.
+    pub(super) stop_deadline_ms: Option<i64>,
+    pub(super) now_ms: i64,
+    /// Questions that found the control thread's mailbox full.
+    pub(super) unsent: Vec<FromShard>,
+}
+
+impl ShardLoop {
+    /// Serves until the control thread says stop and everything is at rest.
+    pub(super) fn run(mut self) -> Result<Stopped, Error> {
+        for number in 0..self.listeners.len() {
+            self.accept(number);
+        }
+        let mut mail = Vec::new();
+        loop {
+            self.now_ms = SystemClock.wall_ms();
+            self.shard.set_now(self.now_ms);
+            while let Some(completion) = self.ring.next_completion() {
+                self.handle(completion);
+            }
+            while let Some(completion) = self.storage.poll_ended() {
+                self.shard.handle_completion(completion);
+            }
+            self.from_control.take_all(&mut mail);
+            for message in mail.drain(..) {
+                self.handle_mail(message);
+            }
+            self.handle_time();
+            self.settle();
+            if let Some(stopped) = self.poll_stopped() {
+                return Ok(stopped);
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Carries on until nothing is left that can be done without waiting.
+    fn settle(&mut self) {
+        loop {
+            self.shard.handle_events();
+            let mut resumed = false;
+            while let Some(id) = self.shard.poll_resumable() {
+                resumed = true;
+                self.with_client(id, Client::resume);
+            }
+            if !resumed {
+                break;
+            }
+        }
+        while let Some(question) = self.shard.poll_question() {
+            self.unsent.push(FromShard::Question(question));
+        }
+        self.send_questions();
+        while let Some(operation) = self.shard.poll_operation() {
+            self.storage.start(&mut self.ring, operation);
+        }
+        while let Some(id) = self.shard.poll_output() {
+            self.with_client(id, Client::send);
+        }
+    }
+
+    fn send_questions(&mut self) {
+        while let Some(question) = self.unsent.pop() {
+            if let Err(refused) = self.to_control.send(question) {
+                match refused {
+                    crate::runtime::mailbox::Refused::Full(question) => self.unsent.push(question),
+                    crate::runtime::mailbox::Refused::Closed(_) => {}
+                }
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, completion: Completion) {
+        let Completion { token, last, outcome } = completion;
+        match (Token::decode(token), outcome) {
+            (Token::Storage(id), outcome) => {
+                let completion = self.storage.handle_ring(id, outcome);
+                self.shard.handle_completion(completion);
+            }
+            (Token::Receive(id), Outcome::Received(result)) => {
+                self.with_client(id, |client, lent| match result {
+                    Ok(bytes) => client.handle_received(&bytes, lent),
+                    Err(_) => client.handle_receive_failed(),
+                })
+            }
+            (Token::ReceiveLarge(id), Outcome::ReceivedInto { buffer, result }) => {
+                let received_bytes = result.unwrap_or(0);
+                self.with_client(id, |client, lent| client.handle_large(buffer, received_bytes, lent));
+            }
+            (Token::Send(id), Outcome::Sent { result, .. }) => {
+                self.with_client(id, |client, lent| client.handle_sent(result.is_ok(), lent));
+            }
+            (Token::Accept(listener), Outcome::Accepted(result)) => {
+                self.handle_accepted(listener, last, result)
+            }
+            _ => {}
+        }
+    }
+
+    /// Does something with a connection, if it is still the one that the token meant.
+    fn with_client(&mut self, id: ConnectionId, act: impl FnOnce(&mut Client, &mut Lent<'_>)) {
+        let place = index(u64::from(id.index));
+        let Some(mut client) = self.clients.get_mut(place).and_then(Option::take) else { return };
+        let mut lent = Lent {
+            shard: &mut self.shard,
+            ring: &mut self.ring,
+            frames: &mut self.frames,
+            frame_bytes_max: self.config.socket_request_max_bytes,
+            stopping: self.stop_deadline_ms.is_some(),
+        };
+        if is_same(id, client.id) {
+            client.last_active_ms = self.now_ms;
+            act(&mut client, &mut lent);
+        }
+        if client.is_gone() {
+            client.forget(&mut lent);
+            self.client_count -= 1;
+            self.feed_memory();
+        } else if let Some(seat) = self.clients.get_mut(place) {
+            *seat = Some(client);
+        }
+    }
+
+    /// A connection that went may have freed memory that another one waits for.
+    fn feed_memory(&mut self) {
+        let waiting: Vec<ConnectionId> = self
+            .clients
+            .iter()
+            .flatten()
+            .filter(|client| client.wants_memory())
+            .map(|client| client.id)
+            .collect();
+        for id in waiting {
+            self.with_client(id, Client::process);
+        }
+    }
+
+    fn accept(&mut self, number: usize) {
+        if let Some(listener) = self.listeners.get(number) {
+            self.ring.accept(listener, Token::Accept(number).encode());
+        }
+    }
+
+    fn handle_accepted(&mut self, listener: usize, last: bool, result: std::io::Result<Socket>) {
+        if last && self.stop_deadline_ms.is_none() {
+            self.accept_again.push((self.now_ms + ACCEPT_RETRY_MS, listener));
+        }
+        let Ok(socket) = result else { return };
+        if self.stop_deadline_ms.is_some()
+            || self.client_count >= index(u64::from(self.config.max_connections))
+        {
+            return;
+        }
+        let id = self.shard.open_connection(listener);
+        let place = index(u64::from(id.index));
+        if self.clients.len() <= place {
+            self.clients.resize_with(place + 1, || None);
+        }
+        if let Some(seat) = self.clients.get_mut(place) {
+            *seat = Some(Client::new(id, socket, self.now_ms));
+            self.client_count += 1;
+        }
+        self.with_client(id, Client::process);
+    }
+
+    fn handle_mail(&mut self, message: ToShard) {
+        match message {
+            ToShard::Image(image) => self.shard.handle_image(image),
+            ToShard::Answer(answer) => self.shard.handle_answer(answer),
+            ToShard::Stop => self.begin_stop(),
+        }
+    }
+
+    fn handle_time(&mut self) {
+        self.shard.handle_time(self.now_ms);
+        let now_ms = self.now_ms;
+        let due: Vec<usize> =
+            self.accept_again.iter().filter(|(when, _)| *when <= now_ms).map(|&(_, number)| number).collect();
+        self.accept_again.retain(|(when, _)| *when > now_ms);
+        for number in due {
+            self.accept(number);
+        }
+        if now_ms >= self.next_idle_check_ms {
+            self.close_idle();
+        }
+    }
+
+    /// Closes connections on which nothing has happened for `connections.max.idle.ms`.
+    fn close_idle(&mut self) {
+        let Some(idle_ms) = self.config.connections_max_idle_ms else {
+            self.next_idle_check_ms = i64::MAX;
+            return;
+        };
+        let idle_ms = i64::try_from(idle_ms).unwrap_or(i64::MAX);
+        self.next_idle_check_ms = self.now_ms.saturating_add((idle_ms / 10).clamp(10, 60_000));
+        let deadline = self.now_ms.saturating_sub(idle_ms);
+        let idle: Vec<ConnectionId> = self
+            .clients
+            .iter()
+            .flatten()
+            .filter(|client| client.last_active_ms < deadline)
+            .map(|client| client.id)
+            .collect();
+        for id in idle {
+            self.with_client(id, |client, lent| {
+                if client.is_idle(lent.shard) || client.last_active_ms < deadline {
+                    client.close();
+                }
+            });
+        }
+    }
+
+    /// Stops taking requests; what is in flight is finished.
+    fn begin_stop(&mut self) {
+        if self.stop_deadline_ms.is_none() {
+            self.stop_deadline_ms = Some(self.now_ms.saturating_add(STOP_MS_MAX));
+            self.shard.begin_stop();
+        }
+    }
+
+    /// Whether a stop has come to its end.
+    fn poll_stopped(&mut self) -> Option<Stopped> {
+        let deadline_ms = self.stop_deadline_ms?;
+        if self.shard.is_at_rest() {
+            let clean = self.shard.describe_clean();
+            return Some(Stopped { clean });
+        }
+        (self.now_ms >= deadline_ms).then_some(Stopped { clean: None })
+    }
+
+    fn wait(&mut self) -> Result<(), Error> {
+        if self.config.shard_idle == ShardIdle::Spin {
+            return Ok(self.ring.submit()?);
+        }
+        let accept = self.accept_again.iter().map(|&(when, _)| when).min().unwrap_or(i64::MAX);
+        let idle = if self.client_count > 0 { self.next_idle_check_ms } else { i64::MAX };
+        let stop = self.stop_deadline_ms.map_or(i64::MAX, |_| self.now_ms.saturating_add(20));
+        let unsent = if self.unsent.is_empty() { i64::MAX } else { self.now_ms.saturating_add(5) };
+        let deadline = self.shard.next_deadline_ms().min(accept).min(idle).min(stop).min(unsent);
+        let timeout = (deadline != i64::MAX).then(|| {
+            let wait_ms = deadline.saturating_sub(self.now_ms).clamp(0, 3_600_000);
+            Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
+        });
+        Ok(self.ring.submit_and_wait(timeout)?)
+    }
+}

@@ -1,0 +1,287 @@
+//! One connection's bytes: receiving into frames, sending replies, and when to stop reading.
+
+use std::rc::Rc;
+
+use super::token::Token;
+use crate::broker::connection::OutPiece;
+use crate::broker::connection::frames::{Next, next_frame};
+use crate::broker::shards::{ConnectionId, FrameFate, Shard};
+use crate::model::number::index;
+use crate::protocol::kafka::frame::PREFIX_BYTES;
+use crate::runtime::memory::{AlignedBuffer, Arena, BufferPool};
+use crate::runtime::net::Socket;
+use crate::runtime::ring::{Ring, SendPiece};
+use crate::storage::shard::ReadPiece;
+
+/// A connection's buffer is given back when it is empty and larger than this. Unit: bytes.
+const BUFFER_BYTES_KEPT: usize = 8 << 10;
+
+/// A frame whose appends wait for room.
+enum Stalled {
+    /// It begins at `start` of the buffer, with so many bytes behind its length.
+    Small {
+        bytes: usize,
+    },
+    Large(AlignedBuffer),
+}
+
+/// One connection, as its driver sees it.
+pub(super) struct Client {
+    pub(super) id: ConnectionId,
+    socket: Rc<Socket>,
+    /// Bytes that have arrived; those before `start` are done with.
+    buffer: Vec<u8>,
+    start: usize,
+    stalled: Option<Stalled>,
+    receiving: bool,
+    sending: bool,
+    /// Bytes of the large frame under way that are still to come.
+    large_bytes_left: usize,
+    /// A large frame found no memory; tried again when some comes back.
+    wants_memory: bool,
+    closing: bool,
+    pub(super) last_active_ms: i64,
+    /// Arena pieces of the send under way.
+    sent: Vec<ReadPiece>,
+}
+
+/// What the shard's loop lends to a connection.
+pub(super) struct Lent<'a> {
+    pub(super) shard: &'a mut Shard<Arena>,
+    pub(super) ring: &'a mut Ring,
+    pub(super) frames: &'a mut BufferPool,
+    pub(super) frame_bytes_max: usize,
+    pub(super) stopping: bool,
+}
+
+impl Client {
+    pub(super) fn new(id: ConnectionId, socket: Socket, now_ms: i64) -> Self {
+        Self {
+            id,
+            socket: Rc::new(socket),
+            buffer: Vec::new(),
+            start: 0,
+            stalled: None,
+            receiving: false,
+            sending: false,
+            large_bytes_left: 0,
+            wants_memory: false,
+            closing: false,
+            last_active_ms: now_ms,
+            sent: Vec::new(),
+        }
+    }
+
+    /// Whether nothing of it is in the ring any more, so that it can be forgotten.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.closing && !self.receiving && !self.sending
+    }
+
+    pub(super) const fn wants_memory(&self) -> bool {
+        self.wants_memory
+    }
+
+    /// Whether it neither sends nor waits for a reply.
+    pub(super) fn is_idle(&self, shard: &mut Shard<Arena>) -> bool {
+        !self.sending && self.stalled.is_none() && !shard.has_waiting(self.id) && !shard.has_output(self.id)
+    }
+
+    pub(super) fn close(&mut self) {
+        if !self.closing {
+            self.closing = true;
+            self.socket.shutdown();
+        }
+    }
+
+    /// Some bytes have arrived in a provided buffer.
+    pub(super) fn handle_received(&mut self, bytes: &[u8], lent: &mut Lent<'_>) {
+        self.receiving = false;
+        if bytes.is_empty() {
+            self.close();
+            return;
+        }
+        self.buffer.extend_from_slice(bytes);
+        self.process(lent);
+    }
+
+    /// Receiving has failed.
+    pub(super) fn handle_receive_failed(&mut self) {
+        self.receiving = false;
+        self.close();
+    }
+
+    /// The rest of a large frame has arrived.
+    pub(super) fn handle_large(
+        &mut self,
+        mut frame: AlignedBuffer,
+        received_bytes: usize,
+        lent: &mut Lent<'_>,
+    ) {
+        self.receiving = false;
+        if received_bytes < self.large_bytes_left || self.closing {
+            lent.frames.give(frame);
+            self.close();
+            return;
+        }
+        let fate = lent.shard.handle_frame(self.id, frame.as_mut_slice());
+        self.end_large(frame, fate, lent);
+    }
+
+    fn end_large(&mut self, frame: AlignedBuffer, fate: FrameFate, lent: &mut Lent<'_>) {
+        match fate {
+            FrameFate::Done => {
+                lent.frames.give(frame);
+                self.process(lent);
+            }
+            FrameFate::Stalled => self.stalled = Some(Stalled::Large(frame)),
+            FrameFate::Close => {
+                lent.frames.give(frame);
+                self.close();
+            }
+        }
+    }
+
+    /// Appends of the stalled frame may find room now.
+    pub(super) fn resume(&mut self, lent: &mut Lent<'_>) {
+        match self.stalled.take() {
+            None => {}
+            Some(Stalled::Large(mut frame)) => {
+                let fate = lent.shard.resume(self.id, frame.as_mut_slice());
+                self.end_large(frame, fate, lent);
+            }
+            Some(Stalled::Small { bytes }) => {
+                let from = self.start + PREFIX_BYTES;
+                let Some(frame) = self.buffer.get_mut(from..from + bytes) else { return self.close() };
+                match lent.shard.resume(self.id, frame) {
+                    FrameFate::Done => {
+                        self.start = from + bytes;
+                        self.process(lent);
+                    }
+                    FrameFate::Stalled => self.stalled = Some(Stalled::Small { bytes }),
+                    FrameFate::Close => self.close(),
+                }
+            }
+        }
+    }
+
+    /// Hands over all whole frames that may be taken now, then goes on receiving.
+    pub(super) fn process(&mut self, lent: &mut Lent<'_>) {
+        self.wants_memory = false;
+        while !self.closing && self.stalled.is_none() && !lent.stopping && lent.shard.takes_requests(self.id)
+        {
+            let rest = self.buffer.get(self.start..).unwrap_or_default();
+            match next_frame(rest, lent.frame_bytes_max) {
+                Next::Partial => break,
+                Next::Invalid => self.close(),
+                Next::Large { bytes } => {
+                    self.receive_large(bytes, lent);
+                    return;
+                }
+                Next::Frame { bytes } => {
+                    let from = self.start + PREFIX_BYTES;
+                    let Some(frame) = self.buffer.get_mut(from..from + bytes) else { break };
+                    match lent.shard.handle_frame(self.id, frame) {
+                        FrameFate::Done => self.start = from + bytes,
+                        FrameFate::Stalled => self.stalled = Some(Stalled::Small { bytes }),
+                        FrameFate::Close => self.close(),
+                    }
+                }
+            }
+        }
+        self.tidy_buffer();
+        self.receive(lent);
+    }
+
+    /// Asks for more bytes, unless the client must first read, or wait.
+    fn receive(&mut self, lent: &mut Lent<'_>) {
+        if self.receiving || self.closing || self.stalled.is_some() || self.wants_memory || lent.stopping {
+            return;
+        }
+        if lent.shard.takes_requests(self.id) {
+            self.receiving = true;
+            lent.ring.receive(&self.socket, Token::Receive(self.id).encode());
+        }
+    }
+
+    /// A large frame is received straight into a buffer of its own, reserved before its body is read.
+    fn receive_large(&mut self, bytes: usize, lent: &mut Lent<'_>) {
+        if self.receiving {
+            return;
+        }
+        let Some(mut frame) = lent.frames.take(bytes) else {
+            self.wants_memory = true;
+            return;
+        };
+        frame.set_len(bytes);
+        let have = self.buffer.get(self.start + PREFIX_BYTES..).unwrap_or_default();
+        let from = have.len().min(bytes);
+        if let (Some(target), Some(source)) = (frame.as_mut_slice().get_mut(..from), have.get(..from)) {
+            target.copy_from_slice(source);
+        }
+        self.buffer.clear();
+        self.start = 0;
+        self.tidy_buffer();
+        self.receiving = true;
+        self.large_bytes_left = bytes - from;
+        lent.ring.receive_into(&self.socket, frame, from, Token::ReceiveLarge(self.id).encode());
+    }
+
+    fn tidy_buffer(&mut self) {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+            if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+                self.buffer = Vec::new();
+            }
+        } else if self.start > 0 && self.stalled.is_none() {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Sends what is ready, if no send is under way.
+    pub(super) fn send(&mut self, lent: &mut Lent<'_>) {
+        if self.sending || self.closing {
+            return;
+        }
+        let output = lent.shard.take_output(self.id);
+        if output.is_empty() {
+            return;
+        }
+        let mut pieces = Vec::with_capacity(output.len());
+        for piece in output {
+            match piece {
+                OutPiece::Bytes(bytes) => pieces.push(SendPiece::Owned(bytes)),
+                OutPiece::Records(ReadPiece::Arena { chunk, place, bytes }) => {
+                    pieces.push(SendPiece::Arena { position: index(place), len: index(bytes) });
+                    self.sent.push(ReadPiece::Arena { chunk, place, bytes });
+                }
+                OutPiece::Records(ReadPiece::Cached { buffer, from, bytes }) => {
+                    pieces.push(SendPiece::Shared(buffer, index(from)..index(from + bytes)));
+                }
+            }
+        }
+        self.sending = true;
+        lent.ring.send(&self.socket, pieces, Token::Send(self.id).encode());
+    }
+
+    /// A send has ended: the records may go, the next replies and requests may come.
+    pub(super) fn handle_sent(&mut self, succeeded: bool, lent: &mut Lent<'_>) {
+        self.sending = false;
+        lent.shard.release(self.sent.drain(..));
+        if !succeeded {
+            self.close();
+            return;
+        }
+        self.send(lent);
+        self.process(lent);
+    }
+
+    /// Gives back what a connection that is gone still holds.
+    pub(super) fn forget(self, lent: &mut Lent<'_>) {
+        if let Some(Stalled::Large(frame)) = self.stalled {
+            lent.frames.give(frame);
+        }
+        lent.shard.close_connection(self.id);
+    }
+}

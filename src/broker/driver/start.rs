@@ -1,0 +1,380 @@
+//! Start-up: ask the machine, lock the data, read the metadata, recover the logs, listen, start the shard.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use super::Error;
+use super::control::{FromShard, ToShard};
+use super::disk::Storage;
+use super::shard_loop::{ShardLoop, Stopped};
+use crate::broker::shards::Shard;
+use crate::broker::shards::partitions::{Partitions, folder_of, log_config_of};
+use crate::config::{self, BrokerConfig, Host, ShardCores};
+use crate::controller::Controller;
+use crate::model::TopicPartition;
+use crate::model::image::{Endpoint, Image};
+use crate::model::number::{index, round_down};
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::disk::{BlockingDisk, RealDisk};
+use crate::runtime::mailbox::{Sender, mailbox};
+use crate::runtime::memory::{Arena, BufferPool};
+use crate::runtime::net::Listener;
+use crate::runtime::preflight::{self, DirectoryLock};
+use crate::runtime::ring::{Ring, RingOptions};
+use crate::runtime::signal::{self, Signals};
+use crate::runtime::thread::{self, Cpu};
+use crate::runtime::worker::Workers;
+use crate::storage::commit_log::FILE_BYTES_MIN;
+use crate::storage::driver::run_task;
+use crate::storage::operation::{Outcome, Task};
+use crate::storage::recovery::{KnownPartition, Recovered, RecoveryOptions, claim_arena, recover};
+use crate::storage::shard::{ShardLog, ShardOptions, commit_file_path};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u16 = 1_024;
+/// Open files that the defaults need: segments, commit log, connections to begin with.
+const OPEN_FILES_NEEDED: u64 = 1_024;
+/// Share of the open files that segments may have.
+const SEGMENT_FILES_SHARE: u64 = 2;
+/// Messages that may wait for a shard; every answer has its question, of which there are no more.
+const MAIL_MAX: usize = 65_536;
+/// Jobs that may wait for a worker lane.
+const JOBS_MAX: usize = 4_096;
+
+/// What is known once the broker serves.
+#[derive(Debug)]
+pub struct Started {
+    /// The port of each listener, in the order of the settings.
+    pub ports: Vec<u16>,
+    /// The CPU of each shard.
+    pub cpus: Vec<usize>,
+    /// Where data lies, in full.
+    pub data: PathBuf,
+}
+
+/// Everything before the first thread.
+pub(super) struct Prepared {
+    pub(super) config: Arc<BrokerConfig>,
+    pub(super) signals: Signals,
+    pub(super) disk: RealDisk,
+    pub(super) controller: Controller<RealDisk>,
+    pub(super) recovery: RecoveryOptions,
+    pub(super) started: Started,
+    cpu: Option<Cpu>,
+    open_files: u64,
+    /// Taken by the shard.
+    shard: Option<(Arena, Recovered, Vec<Listener>)>,
+    workers: Workers,
+    _lock: DirectoryLock,
+}
+
+/// A shard that runs.
+pub(super) struct RunningShard {
+    pub(super) mail: Sender<ToShard>,
+    pub(super) thread: JoinHandle<Result<Stopped, Error>>,
+}
+
+/// Does everything that can refuse a start.
+pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
+    let signals = signal::block()?;
+    let cpu = choose_cpu(config)?;
+    let ring_options = RingOptions { cpu, ..RingOptions::default() };
+    preflight::allow_locked_memory(preflight::locked_bytes(&ring_options))?;
+    preflight::check_ring(ring_options)?;
+    let open_files = preflight::allow_open_files(OPEN_FILES_NEEDED)?;
+    let listeners = listen(config)?;
+    let ports: Vec<u16> = listeners.iter().map(|listener| listener.address().port()).collect();
+    let disk = RealDisk::open(&config.log_dir)?;
+    let lock = DirectoryLock::acquire(disk.root())?;
+    if !disk.is_direct() {
+        tracing::warn!(data = %disk.root().display(), "the file system has no direct I/O; the page cache stands between");
+    }
+    let mut controller = Controller::open(disk.clone(), Arc::clone(config), random()?)?;
+    controller.set_endpoints(endpoints(config, &ports));
+    let recovery = RecoveryOptions {
+        directory_id: controller.identity().directory_id.0,
+        boot_id: preflight::boot_id()?.0.to_be_bytes(),
+        incarnation: controller.image().start_count().0,
+        shard_count: 1,
+        now_ms: SystemClock.wall_ms(),
+        seeded_bug: None,
+    };
+    let (arena, recovered) = recover_logs(config, &disk, &controller.image(), &recovery)?;
+    let started =
+        Started { ports, cpus: vec![cpu.map_or(0, |cpu| usize::from(cpu.0))], data: disk.root().to_owned() };
+    Ok(Prepared {
+        config: Arc::clone(config),
+        signals,
+        disk,
+        controller,
+        recovery,
+        started,
+        cpu,
+        open_files,
+        shard: Some((arena, recovered, listeners)),
+        workers: Workers::start(JOBS_MAX, &[])?,
+        _lock: lock,
+    })
+}
+
+/// The CPU that the shard is pinned to: the one named, else the first that the process may use.
+fn choose_cpu(config: &BrokerConfig) -> Result<Option<Cpu>, Error> {
+    let allowed = thread::process_cpus()?;
+    match config.shard_cores {
+        ShardCores::Auto => Ok(allowed.first().copied()),
+        ShardCores::Cpu(wanted) => {
+            let found = allowed.iter().find(|cpu| u32::from(cpu.0) == wanted);
+            found.copied().map(Some).ok_or(Error::CpuNotAllowed { wanted })
+        }
+    }
+}
+
+fn listen(config: &BrokerConfig) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let address = resolve(&listener.bind)?;
+        listeners.push(Listener::bind(address, BACKLOG)?);
+    }
+    Ok(listeners)
+}
+
+fn resolve(endpoint: &config::Endpoint) -> Result<SocketAddr, Error> {
+    match &endpoint.host {
+        Host::Any => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), endpoint.port)),
+        Host::Ip(address) => Ok(SocketAddr::new(*address, endpoint.port)),
+        Host::Name(name) => {
+            let unknown = |source| Error::UnknownHost { host: name.clone(), source };
+            let mut found = (name.as_str(), endpoint.port).to_socket_addrs().map_err(unknown)?;
+            found.next().ok_or_else(|| unknown(std::io::ErrorKind::NotFound.into()))
+        }
+    }
+}
+
+fn endpoints(config: &BrokerConfig, ports: &[u16]) -> Vec<Endpoint> {
+    config
+        .listeners
+        .iter()
+        .zip(ports)
+        .map(|(listener, &port)| {
+            let advertised = listener.advertised.with_port(port);
+            let host = match advertised.host {
+                Host::Any => "localhost".to_owned(),
+                Host::Ip(address) => address.to_string(),
+                Host::Name(name) => name,
+            };
+            Endpoint { listener: "PLAINTEXT".to_owned(), host, port: advertised.port }
+        })
+        .collect()
+}
+
+/// 16 random bytes at each call, from the kernel.
+fn random() -> Result<Box<dyn FnMut() -> [u8; 16] + Send>, Error> {
+    let path = Path::new("/dev/urandom");
+    let failed = |source| Error::Random { path: path.to_owned(), source };
+    let mut source = File::open(path).map_err(failed)?;
+    let mut pool = [0; 16];
+    source.read_exact(&mut pool).map_err(failed)?;
+    Ok(Box::new(move || {
+        let mut bytes = [0; 16];
+        // The device was read a moment ago and has no end; should it fail all the same, an id must not be guessed.
+        let read = source.read_exact(&mut bytes);
+        assert!(read.is_ok(), "the kernel's randomness has gone");
+        bytes
+    }))
+}
+
+fn recover_logs(
+    config: &BrokerConfig,
+    disk: &RealDisk,
+    image: &Image,
+    options: &RecoveryOptions,
+) -> Result<(Arena, Recovered), Error> {
+    let bytes = index(round_down(config.arena_bytes as u64, 4096));
+    let id: String = options.directory_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let path = config.arena_dir.join(format!("ringlog-{id}-0.arena"));
+    let (mut arena, found) = Arena::open(&path, bytes)?;
+    if !found.in_memory {
+        tracing::warn!(arena = %path.display(), "the arena is not on tmpfs: the kernel writes it back to the disk");
+    }
+    let partitions = known_partitions(config, image);
+    let recovered = recover(disk, &[&arena], &partitions, options)?;
+    if found.previous_bytes > 0 {
+        arena.reset(bytes)?;
+    }
+    claim_arena(&mut arena, options, 0);
+    report(&recovered);
+    Ok((arena, recovered))
+}
+
+fn known_partitions(config: &BrokerConfig, image: &Image) -> Vec<KnownPartition> {
+    image
+        .topics()
+        .flat_map(|topic| {
+            topic.partitions().map(|partition| KnownPartition {
+                topic_partition: TopicPartition { topic_id: topic.id, partition },
+                folder: folder_of(topic, partition),
+                config: log_config_of(config, topic),
+                leader_epoch: image.leader_epoch(topic),
+            })
+        })
+        .collect()
+}
+
+fn report(recovered: &Recovered) {
+    let report = &recovered.report;
+    for (partition, reason) in &report.offline {
+        tracing::error!(partition, reason, "the partition is damaged and not served");
+    }
+    if !report.clean && (report.frames_applied > 0 || report.chunks_applied > 0 || report.bytes_scanned > 0) {
+        tracing::info!(
+            frames = report.frames_applied,
+            chunks = report.chunks_applied,
+            scanned_bytes = report.bytes_scanned,
+            cut_bytes = report.bytes_cut,
+            "recovered after an unclean stop"
+        );
+    }
+}
+
+/// Starts the shard's thread and waits until it serves.
+pub(super) fn start_shard(
+    prepared: &mut Prepared,
+    to_control: Sender<FromShard>,
+) -> Result<RunningShard, Error> {
+    let Some((arena, recovered, listeners)) = prepared.shard.take() else { return Err(Error::ShardEnded) };
+    let (ready, is_ready) = mpsc::channel();
+    let config = Arc::clone(&prepared.config);
+    let image = prepared.controller.image();
+    let disk = prepared.disk.clone();
+    let recovery = prepared.recovery;
+    let (cpu, open_files) = (prepared.cpu, prepared.open_files);
+    let workers = &prepared.workers;
+    let (client_sender, client_receiver) = mpsc::channel();
+    let thread = thread::spawn("ringlog-shard-0", move || {
+        let ended = to_control.clone();
+        let result = (|| {
+            if let Some(cpu) = cpu {
+                thread::pin(cpu)?;
+            }
+            let mut ring = Ring::new(RingOptions { cpu, ..RingOptions::default() })?;
+            ring.attach_arena(Arc::clone(arena.mapping()));
+            let (mail, from_control) = mailbox(MAIL_MAX, ring.waker());
+            let _ = ready.send((mail, ring.waker()));
+            let workers = client_receiver.recv().map_err(|_| Error::ShardEnded)?;
+            let mut storage = Storage::new(disk.clone(), workers);
+            let now_ms = SystemClock.wall_ms();
+            let options = shard_options(&config, &recovery, open_files);
+            let mut log = ShardLog::new(options, arena, now_ms);
+            open_commit_files(&config, &disk, &mut storage, &mut log, &recovered)?;
+            let partitions = add_partitions(&image, &mut log, recovered);
+            let frames = BufferPool::new(frame_pool_bytes(&config));
+            let shard_loop = ShardLoop {
+                shard: Shard::new(log, Arc::clone(&config), image, partitions),
+                ring,
+                storage,
+                listeners: listeners.into_iter().map(Rc::new).collect(),
+                from_control,
+                to_control,
+                frames,
+                config,
+                clients: Vec::new(),
+                client_count: 0,
+                accept_again: Vec::new(),
+                next_idle_check_ms: now_ms,
+                stop_deadline_ms: None,
+                now_ms,
+                unsent: Vec::new(),
+            };
+            shard_loop.run()
+        })();
+        let _ = ended.send(FromShard::Ended);
+        result
+    })?;
+    match is_ready.recv() {
+        Ok((mail, waker)) => {
+            let _ = client_sender.send(workers.client(waker));
+            Ok(RunningShard { mail, thread })
+        }
+        Err(_) => match thread.join() {
+            Ok(Err(error)) => Err(error),
+            _ => Err(Error::ShardEnded),
+        },
+    }
+}
+
+fn shard_options(config: &BrokerConfig, recovery: &RecoveryOptions, open_files: u64) -> ShardOptions {
+    let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    ShardOptions {
+        directory_id: recovery.directory_id,
+        shard: 0,
+        incarnation: recovery.incarnation,
+        commit_depth: index(u64::from(config.commit_log_depth)),
+        commit_bytes_max: config.commit_log_bytes_max,
+        open_files_max: index(open_files / SEGMENT_FILES_SHARE).min(4_096),
+        retained_bytes: config.arena_bytes as u64 / 4,
+        read_cache_bytes: config.read_cache_bytes as u64,
+        producer_expiration_ms: signed(config.producer_id_expiration_ms),
+        retention_interval_ms: signed(config.log_retention_check_interval_ms),
+        ..ShardOptions::default()
+    }
+}
+
+/// Room for large request frames: what the other pools leave.
+fn frame_pool_bytes(config: &BrokerConfig) -> usize {
+    config
+        .memory_bytes
+        .saturating_sub(config.arena_bytes)
+        .saturating_sub(config.read_cache_bytes)
+        .max(config.socket_request_max_bytes + 4096)
+}
+
+/// Uses the commit-log files of the last life again; makes the first one if there is none.
+fn open_commit_files(
+    config: &BrokerConfig,
+    disk: &RealDisk,
+    storage: &mut Storage,
+    log: &mut ShardLog<Arena>,
+    recovered: &Recovered,
+) -> Result<(), Error> {
+    let mut found = false;
+    for &(shard, number, bytes) in &recovered.commit_files {
+        let path = commit_file_path(shard, number);
+        if shard != 0 {
+            disk.remove(Path::new(&path))?;
+            continue;
+        }
+        let file = log.fresh_file();
+        storage.open_now(file, &path)?;
+        log.add_commit_file(file, number, round_down(bytes, 4096));
+        found = true;
+    }
+    if !found {
+        let path = commit_file_path(0, 0);
+        let bytes = round_down(config.commit_log_file_bytes.max(FILE_BYTES_MIN), 4096);
+        let file = log.fresh_file();
+        let task = Task::CreateCommitFile { file, path: path.clone(), bytes };
+        if let Outcome::Failed(fault) = run_task(disk, &task, None).outcome {
+            return Err(Error::CommitLog { path, fault });
+        }
+        storage.open_now(file, &path)?;
+        log.add_commit_file(file, 0, bytes);
+    }
+    Ok(())
+}
+
+fn add_partitions(image: &Image, log: &mut ShardLog<Arena>, recovered: Recovered) -> Partitions {
+    let mut partitions = Partitions::default();
+    let mut logs = recovered.logs.into_iter();
+    for topic in image.topics() {
+        let slots =
+            logs.by_ref().take(topic.partitions().len()).map(|found| log.add_partition(found)).collect();
+        partitions.insert(Arc::clone(topic), slots);
+    }
+    partitions
+}

@@ -1,0 +1,107 @@
+//! DescribeConfigs (key 32): what is set, where it comes from, what it means (KIP-133, KIP-226, KIP-569).
+
+use crate::broker::shards::{RequestId, Shard};
+use crate::config::{Entry, Synonym, describe_broker, describe_topic};
+use crate::model::error_code::ErrorCode;
+use crate::model::topic_name;
+use crate::protocol::kafka::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use crate::runtime::memory::ArenaMemory;
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// One resource's answer before it is encoded.
+type Answer = Result<Vec<Entry>, (ErrorCode, String)>;
+
+pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: DescribeConfigsRequest<'_>) {
+    let answers: Vec<Answer> = request.resources.iter().map(|resource| describe(shard, resource)).collect();
+    let results = request
+        .resources
+        .iter()
+        .zip(&answers)
+        .map(|(resource, answer)| {
+            let mut result = DescribeConfigsResult {
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name,
+                ..DescribeConfigsResult::default()
+            };
+            match answer {
+                Ok(entries) => {
+                    let wanted = |entry: &&Entry| {
+                        resource.configuration_keys.as_ref().is_none_or(|keys| keys.contains(&entry.name))
+                    };
+                    result.configs =
+                        entries.iter().filter(wanted).map(|entry| row(entry, &request)).collect();
+                }
+                Err((error, message)) => {
+                    result.error_code = error.code();
+                    result.error_message = Some(message);
+                }
+            }
+            result
+        })
+        .collect();
+    shard.reply(&id, &DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }, Vec::new());
+}
+
+fn describe<M>(shard: &Shard<M>, resource: &DescribeConfigsResource<'_>) -> Answer {
+    match resource.resource_type {
+        TOPIC => describe_named_topic(shard, resource.resource_name),
+        BROKER => {
+            let own = shard.image.broker().id.0;
+            // An empty name asks for the cluster's default, of which nothing is set dynamically.
+            if resource.resource_name.is_empty() {
+                return Ok(Vec::new());
+            }
+            match resource.resource_name.parse::<i32>() {
+                Ok(node) if node == own => Ok(describe_broker(&shard.config)),
+                Ok(node) => Err((
+                    ErrorCode::InvalidRequest,
+                    format!("Unexpected broker id, expected {own} or empty string, but received {node}"),
+                )),
+                Err(_) => Err((
+                    ErrorCode::InvalidRequest,
+                    format!("Broker id must be an integer, but it is: {}", resource.resource_name),
+                )),
+            }
+        }
+        other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
+    }
+}
+
+fn describe_named_topic<M>(shard: &Shard<M>, name: &str) -> Answer {
+    if let Err(fault) = topic_name::check(name) {
+        return Err((ErrorCode::InvalidTopicException, fault.to_string()));
+    }
+    let Some(topic) = shard.image.topic(name) else {
+        let message = "This server does not host this topic-partition.".to_owned();
+        return Err((ErrorCode::UnknownTopicOrPartition, message));
+    };
+    let overrides: Vec<(String, String)> =
+        topic.configs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    describe_topic(&shard.config, &overrides).map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))
+}
+
+fn row<'a>(entry: &'a Entry, request: &DescribeConfigsRequest<'_>) -> DescribeConfigsResourceResult<'a> {
+    DescribeConfigsResourceResult {
+        name: entry.name,
+        value: if entry.is_sensitive { None } else { entry.value.as_deref() },
+        read_only: entry.is_read_only,
+        config_source: entry.source.code(),
+        is_sensitive: entry.is_sensitive,
+        synonyms: if request.include_synonyms {
+            entry.synonyms.iter().map(synonym).collect()
+        } else {
+            Vec::new()
+        },
+        config_type: entry.kafka_type.code(),
+        documentation: request.include_documentation.then_some(entry.documentation),
+    }
+}
+
+fn synonym(synonym: &Synonym) -> DescribeConfigsSynonym<'_> {
+    DescribeConfigsSynonym { name: synonym.name, value: Some(&synonym.value), source: synonym.source.code() }
+}

@@ -1,0 +1,3 @@
+//! Settings of topics and of the broker.
+
+pub mod describe_configs;

@@ -1,0 +1,74 @@
+//! Requests: a file per API, in folders by subject.
+
+pub mod cluster;
+pub mod configs;
+pub mod data;
+pub mod groups;
+pub mod topics;
+
+use super::shards::{ConnectionId, RequestId, Shard};
+use crate::protocol::kafka::header::RequestHeader;
+use crate::protocol::kafka::{ApiKey, Message, Reader};
+use crate::runtime::memory::ArenaMemory;
+
+/// What a handler did with its request's frame.
+#[derive(Debug)]
+pub enum Fate {
+    /// It is answered, or will be without the frame.
+    Done,
+    /// It cannot be answered: the connection is closed, as Kafka closes it.
+    Close,
+    /// The rest of an append waits for room and needs the frame.
+    Stalled(data::produce::Stalled),
+}
+
+/// Reads a request and answers it, now or later.
+pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, frame: &mut [u8]) -> Fate {
+    let mut reader = Reader::new(frame);
+    let Ok(header) = RequestHeader::decode(&mut reader) else { return Fate::Close };
+    let (api_key, api_version) = (header.api_key, header.api_version);
+    let correlation_id = header.correlation_id;
+    let body_start = frame.len() - reader.remaining();
+    let known = api_key.served().is_some_and(|served| served.contains(api_version));
+    if !known && api_key != ApiKey::ApiVersions {
+        return Fate::Close;
+    }
+    let Some(seat) = shard.connection(connection) else { return Fate::Close };
+    let request = seat.begin_request();
+    let id = RequestId { connection, request, api_key, api_version, correlation_id };
+    let Some(body) = frame.get_mut(body_start..) else { return Fate::Close };
+    match api_key {
+        ApiKey::Produce => data::produce::handle(shard, id, body),
+        ApiKey::Fetch => with(shard, id, body, data::fetch::handle),
+        ApiKey::ListOffsets => with(shard, id, body, data::list_offsets::handle),
+        ApiKey::InitProducerId => with(shard, id, body, data::init_producer_id::handle),
+        ApiKey::ApiVersions => cluster::api_versions::handle(shard, id, body),
+        ApiKey::Metadata => with(shard, id, body, cluster::metadata::handle),
+        ApiKey::DescribeCluster => with(shard, id, body, cluster::describe_cluster::handle),
+        ApiKey::FindCoordinator => with(shard, id, body, groups::find_coordinator::handle),
+        ApiKey::CreateTopics => with(shard, id, body, topics::create_topics::handle),
+        ApiKey::DeleteTopics => with(shard, id, body, topics::delete_topics::handle),
+        ApiKey::DescribeConfigs => with(shard, id, body, configs::describe_configs::handle),
+        ApiKey::DeleteRecords
+        | ApiKey::OffsetForLeaderEpoch
+        | ApiKey::DescribeLogDirs
+        | ApiKey::CreatePartitions
+        | ApiKey::IncrementalAlterConfigs => Fate::Close,
+    }
+}
+
+/// Decodes the body and hands it on. What stands behind the body is ignored, as Kafka ignores it.
+fn with<'a, M: ArenaMemory, R: Message<'a>>(
+    shard: &mut Shard<M>,
+    id: RequestId,
+    body: &'a [u8],
+    handle: impl FnOnce(&mut Shard<M>, RequestId, R),
+) -> Fate {
+    match R::decode(&mut Reader::new(body), id.api_version) {
+        Ok(request) => {
+            handle(shard, id, request);
+            Fate::Done
+        }
+        Err(_) => Fate::Close,
+    }
+}

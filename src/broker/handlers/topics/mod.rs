@@ -1,0 +1,4 @@
+//! Making and deleting topics.
+
+pub mod create_topics;
+pub mod delete_topics;

@@ -1,0 +1,381 @@
+//! The core of one shard: its connections, its partitions, and the requests between them.
+//!
+//! Lives: one per shard, on its thread. Pure: frames, completions and the time come in through `handle_*`; what must leave
+//! is asked for with `poll_*`. Whatever a request wants of a partition is one message to the shard that owns it
+//! ([`partitions`]); with one shard that is this one, at once.
+
+pub mod control;
+pub mod partitions;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use self::control::{Asked, ControlAnswer, ControlQuestion, ProducerIds};
+use self::partitions::Partitions;
+use super::connection::{Connection, OutPiece};
+use super::handlers::{self, Fate};
+use super::purgatory::fetch::Fetches;
+use super::purgatory::produce::Produces;
+use crate::config::BrokerConfig;
+use crate::model::image::Image;
+use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
+use crate::runtime::memory::ArenaMemory;
+use crate::storage::checkpoint::CheckpointPartition;
+use crate::storage::operation::{Completion, Operation};
+use crate::storage::shard::{Event, ReadPiece, ShardLog};
+
+/// Names a connection; the generation keeps a late reply from reaching the next connection in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    pub index: u32,
+    pub generation: u32,
+}
+
+/// A request whose reply is due: where the reply goes and how it is encoded.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId {
+    pub connection: ConnectionId,
+    /// The number of the request on its connection.
+    pub request: u64,
+    pub api_key: ApiKey,
+    pub api_version: i16,
+    pub correlation_id: i32,
+}
+
+/// What has become of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameFate {
+    /// It is not needed any more.
+    Done,
+    /// An append waits for room: keep the bytes as they are, give the connection no other frame, and give them back with
+    /// [`Shard::resume`] when [`Shard::poll_resumable`] names the connection.
+    Stalled,
+    /// The client broke the protocol: close the connection.
+    Close,
+}
+
+/// What the driver is told about its connections.
+#[derive(Debug, Default)]
+struct Seat {
+    generation: u32,
+    connection: Option<Connection>,
+    /// It is in the list of those with something to send.
+    listed: bool,
+    stalled: Option<handlers::data::produce::Stalled>,
+    /// Which of the advertised endpoints the client came by.
+    listener: usize,
+}
+
+/// One shard's state.
+pub struct Shard<M> {
+    pub(in crate::broker) log: ShardLog<M>,
+    pub(in crate::broker) config: Arc<BrokerConfig>,
+    pub(in crate::broker) image: Arc<Image>,
+    pub(in crate::broker) partitions: Partitions,
+    pub(in crate::broker) produces: Produces,
+    pub(in crate::broker) fetches: Fetches,
+    /// ListOffsets requests that wait for the disk; each holds a slot of its connection.
+    pub(in crate::broker) lists: Vec<handlers::data::list_offsets::PendingList>,
+    pub(in crate::broker) producer_ids: ProducerIds,
+    pub(in crate::broker) asked: Asked,
+    /// Wall clock of this turn, ms.
+    pub(in crate::broker) now_ms: i64,
+    questions: VecDeque<ControlQuestion>,
+    seats: Vec<Seat>,
+    free_seats: Vec<u32>,
+    with_output: Vec<ConnectionId>,
+    stalled: VecDeque<ConnectionId>,
+    resumable: bool,
+    writer: Writer,
+}
+
+impl<M: ArenaMemory> Shard<M> {
+    /// A shard over recovered storage. Partitions are added by [`Self::handle_image`].
+    #[must_use]
+    pub fn new(
+        log: ShardLog<M>,
+        config: Arc<BrokerConfig>,
+        image: Arc<Image>,
+        partitions: Partitions,
+    ) -> Self {
+        Self {
+            log,
+            config,
+            image,
+            partitions,
+            produces: Produces::default(),
+            fetches: Fetches::default(),
+            lists: Vec::new(),
+            producer_ids: ProducerIds::default(),
+            asked: Asked::default(),
+            now_ms: 0,
+            questions: VecDeque::new(),
+            seats: Vec::new(),
+            free_seats: Vec::new(),
+            with_output: Vec::new(),
+            stalled: VecDeque::new(),
+            resumable: false,
+            writer: Writer::new(),
+        }
+    }
+
+    /// A client has connected by the listener of this number.
+    pub fn open_connection(&mut self, listener: usize) -> ConnectionId {
+        let index = self.free_seats.pop().unwrap_or_else(|| {
+            self.seats.push(Seat::default());
+            u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX)
+        });
+        let mut id = ConnectionId { index, generation: 0 };
+        if let Some(seat) = self.seats.get_mut(place(index)) {
+            seat.generation = seat.generation.wrapping_add(1);
+            seat.connection = Some(Connection::default());
+            seat.listed = false;
+            seat.stalled = None;
+            seat.listener = listener;
+            id.generation = seat.generation;
+        }
+        id
+    }
+
+    /// The connection is gone. Replies that come later are dropped.
+    pub fn close_connection(&mut self, id: ConnectionId) {
+        let Some(seat) = self.seats.get_mut(place(id.index)) else { return };
+        if seat.generation != id.generation {
+            return;
+        }
+        let Some(mut connection) = seat.connection.take() else { return };
+        if let Some(stalled) = seat.stalled.take() {
+            self.produces.abandon(stalled.pending);
+        }
+        self.log.release(connection.drain_records());
+        self.free_seats.push(id.index);
+    }
+
+    /// A whole frame, without its length. Batches in it are changed in place when they are appended.
+    pub fn handle_frame(&mut self, id: ConnectionId, bytes: &mut [u8]) -> FrameFate {
+        let fate = handlers::handle(self, id, bytes);
+        self.apply_fate(id, fate)
+    }
+
+    /// The frame that had stalled, unchanged.
+    pub fn resume(&mut self, id: ConnectionId, bytes: &mut [u8]) -> FrameFate {
+        let stalled = self.seat(id).and_then(|seat| seat.stalled.take());
+        let Some(stalled) = stalled else { return FrameFate::Done };
+        let fate = handlers::data::produce::resume(self, stalled, bytes);
+        self.apply_fate(id, fate)
+    }
+
+    fn apply_fate(&mut self, id: ConnectionId, fate: Fate) -> FrameFate {
+        match fate {
+            Fate::Done => FrameFate::Done,
+            Fate::Close => FrameFate::Close,
+            Fate::Stalled(stalled) => {
+                if let Some(seat) = self.seat(id) {
+                    seat.stalled = Some(stalled);
+                }
+                self.stalled.push_back(id);
+                FrameFate::Stalled
+            }
+        }
+    }
+
+    /// The next connection whose stalled frame may be tried again.
+    pub fn poll_resumable(&mut self) -> Option<ConnectionId> {
+        if !self.resumable {
+            return None;
+        }
+        let next = self.stalled.pop_front();
+        if next.is_none() {
+            self.resumable = false;
+        }
+        next
+    }
+
+    /// A storage operation has ended.
+    pub fn handle_completion(&mut self, completion: Completion) {
+        self.log.handle_completion(completion);
+    }
+
+    /// The next storage operation to carry out.
+    pub fn poll_operation(&mut self) -> Option<Operation> {
+        self.log.poll_operation()
+    }
+
+    /// Looks at everything that storage has to say: acknowledges, wakes readers.
+    pub fn handle_events(&mut self) {
+        while let Some(event) = self.log.poll_event() {
+            match event {
+                Event::Advanced(slot) => {
+                    handlers::data::produce::handle_advanced(self, slot);
+                    handlers::data::fetch::handle_advanced(self, slot);
+                }
+                Event::Failed(slot) => {
+                    handlers::data::produce::handle_failed(self, slot);
+                    handlers::data::fetch::handle_ready(self, slot);
+                    handlers::data::list_offsets::handle_ready(self, slot);
+                }
+                Event::ReadReady(slot) => {
+                    handlers::data::fetch::handle_ready(self, slot);
+                    handlers::data::list_offsets::handle_ready(self, slot);
+                }
+                Event::Room => self.resumable = !self.stalled.is_empty(),
+                Event::Truncated(_) => {}
+            }
+        }
+    }
+
+    /// The wall clock of this turn, ms.
+    pub const fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+    }
+
+    /// No request is taken any more; everything in the logs is written and sealed.
+    pub fn begin_stop(&mut self) {
+        self.log.begin_close();
+    }
+
+    /// Whether everything is sealed and every reply that can be given is given.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.log.is_closed() && self.with_output.is_empty()
+    }
+
+    /// All partitions, for the manifest of a clean stop; `None` if some log has failed.
+    #[must_use]
+    pub fn describe_clean(&self) -> Option<Vec<CheckpointPartition>> {
+        (!self.log.has_failures()).then(|| self.log.describe_all())
+    }
+
+    /// Does what is due.
+    pub fn handle_time(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        if now_ms >= self.log.next_deadline_ms() {
+            self.log.handle_time(now_ms);
+        }
+        handlers::data::fetch::handle_time(self);
+        handlers::data::produce::handle_time(self);
+    }
+
+    /// When [`Self::handle_time`] has something to do. Unit: ms of the wall clock.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> i64 {
+        self.log.next_deadline_ms().min(self.fetches.next_deadline_ms()).min(self.produces.next_deadline_ms())
+    }
+
+    /// The control thread has a new image, and perhaps answers.
+    pub fn handle_image(&mut self, image: Arc<Image>) {
+        partitions::follow(self, &image);
+        self.image = image;
+    }
+
+    /// An answer of the control thread. The image that it speaks of has been handed over before.
+    pub fn handle_answer(&mut self, answer: ControlAnswer) {
+        control::handle_answer(self, answer);
+    }
+
+    /// The next question for the control thread.
+    pub fn poll_question(&mut self) -> Option<ControlQuestion> {
+        self.questions.pop_front()
+    }
+
+    pub(in crate::broker) fn ask(&mut self, question: ControlQuestion) {
+        self.questions.push_back(question);
+    }
+
+    /// The next connection with something to send; the driver takes it when no send of that connection is under way.
+    pub fn poll_output(&mut self) -> Option<ConnectionId> {
+        let id = self.with_output.pop()?;
+        if let Some(seat) = self.seat(id) {
+            seat.listed = false;
+        }
+        Some(id)
+    }
+
+    /// What is ready to be sent on the connection.
+    pub fn take_output(&mut self, id: ConnectionId) -> Vec<OutPiece> {
+        self.connection(id).map(Connection::take_outgoing).unwrap_or_default()
+    }
+
+    /// Whether something is ready to be sent.
+    pub fn has_output(&mut self, id: ConnectionId) -> bool {
+        self.connection(id).is_some_and(|connection| connection.has_outgoing())
+    }
+
+    /// Whether the connection takes another request: its client reads its replies.
+    pub fn takes_requests(&mut self, id: ConnectionId) -> bool {
+        self.connection(id).is_some_and(|connection| connection.takes_requests())
+    }
+
+    /// Whether requests of the connection wait for their replies.
+    pub fn has_waiting(&mut self, id: ConnectionId) -> bool {
+        self.connection(id).is_some_and(|connection| connection.waiting_count() > 0)
+    }
+
+    /// Records of a reply have been sent, or never will be.
+    pub fn release(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
+        self.log.release(pieces);
+    }
+
+    fn seat(&mut self, id: ConnectionId) -> Option<&mut Seat> {
+        self.seats.get_mut(place(id.index)).filter(|seat| seat.generation == id.generation)
+    }
+
+    pub(in crate::broker) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.seat(id)?.connection.as_mut()
+    }
+
+    /// Which of the broker's listeners the client came by.
+    pub(in crate::broker) fn listener_of(&mut self, id: ConnectionId) -> usize {
+        self.seat(id).map_or(0, |seat| seat.listener)
+    }
+
+    /// Answers a request. `records`: the pieces that the response's external records stand for.
+    pub(in crate::broker) fn reply<'m, R: Response<'m>>(
+        &mut self,
+        to: &RequestId,
+        body: &R,
+        records: Vec<ReadPiece>,
+    ) {
+        self.writer.clear();
+        let encoded = frame::encode_response(&mut self.writer, to.api_version, to.correlation_id, body);
+        if let Err(error) = encoded {
+            // Only a fault of ours: a handler filled a field that the version does not carry.
+            tracing::error!(%error, api = to.api_key.name(), version = to.api_version, "a reply could not be encoded");
+            debug_assert!(false, "{error}");
+        }
+        let writer = std::mem::take(&mut self.writer);
+        let mut dropped = records;
+        if let Some(seat) = self.seats.get_mut(place(to.connection.index))
+            && seat.generation == to.connection.generation
+            && let Some(connection) = &mut seat.connection
+        {
+            connection.answer(to.request, &writer, std::mem::take(&mut dropped));
+            if connection.has_outgoing() && !seat.listed {
+                seat.listed = true;
+                self.with_output.push(to.connection);
+            }
+        }
+        self.writer = writer;
+        if !dropped.is_empty() {
+            self.log.release(dropped);
+        }
+    }
+
+    /// A request that gets no reply (acks=0) is done.
+    pub(in crate::broker) fn reply_nothing(&mut self, to: &RequestId) {
+        if let Some(seat) = self.seats.get_mut(place(to.connection.index))
+            && seat.generation == to.connection.generation
+            && let Some(connection) = &mut seat.connection
+        {
+            connection.answer_nothing(to.request);
+            if connection.has_outgoing() && !seat.listed {
+                seat.listed = true;
+                self.with_output.push(to.connection);
+            }
+        }
+    }
+}
+
+const fn place(index: u32) -> usize {
+    index as usize
+}

@@ -1,0 +1,113 @@
+//! Which partitions this shard owns, and how the image's changes reach their logs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Shard;
+use crate::config::{BrokerConfig, TimestampType, TopicConfig};
+use crate::model::image::{Image, TopicImage};
+use crate::model::{PartitionIndex, TopicId, TopicPartition};
+use crate::runtime::memory::ArenaMemory;
+use crate::storage::PartitionSlot;
+use crate::storage::partition::LogConfig;
+
+/// Partitions by topic. Looked up per request, never walked in hash order.
+#[derive(Debug, Default)]
+pub struct Partitions {
+    topics: HashMap<TopicId, TopicSlots>,
+}
+
+#[derive(Debug)]
+struct TopicSlots {
+    slots: Vec<PartitionSlot>,
+    topic: Arc<TopicImage>,
+}
+
+impl Partitions {
+    /// Where the partition is; `None` if the topic or the partition is not known here.
+    #[must_use]
+    pub fn slot(&self, topic: TopicId, partition: i32) -> Option<PartitionSlot> {
+        let place = usize::try_from(partition).ok()?;
+        self.topics.get(&topic)?.slots.get(place).copied()
+    }
+
+    /// Takes a topic whose partitions have these slots, in order.
+    pub fn insert(&mut self, topic: Arc<TopicImage>, slots: Vec<PartitionSlot>) {
+        self.topics.insert(topic.id, TopicSlots { slots, topic });
+    }
+}
+
+/// Makes, changes and deletes partitions so that they are those of the new image.
+pub(super) fn follow<M: ArenaMemory>(shard: &mut Shard<M>, image: &Image) {
+    let old = Arc::clone(&shard.image);
+    for topic in old.topics() {
+        if image.topic_by_id(topic.id).is_none() {
+            delete(shard, topic);
+        }
+    }
+    for topic in image.topics() {
+        let known = shard.partitions.topics.get(&topic.id);
+        if known.is_some_and(|known| Arc::ptr_eq(&known.topic, topic)) {
+            continue;
+        }
+        let config = log_config_of(&shard.config, topic);
+        let mut slots = known.map(|known| known.slots.clone()).unwrap_or_default();
+        for &slot in &slots {
+            shard.log.set_config(slot, config);
+        }
+        for partition in topic.partitions().skip(slots.len()) {
+            let id = TopicPartition { topic_id: topic.id, partition };
+            let leader_epoch = image.leader_epoch(topic);
+            slots.push(shard.log.create_partition(id, folder_of(topic, partition), config, leader_epoch));
+        }
+        shard.partitions.insert(Arc::clone(topic), slots);
+    }
+}
+
+fn delete<M: ArenaMemory>(shard: &mut Shard<M>, topic: &TopicImage) {
+    let Some(gone) = shard.partitions.topics.remove(&topic.id) else { return };
+    for (partition, slot) in gone.slots.into_iter().enumerate() {
+        // Unique, since a topic id is: a partition of the same name may follow at once.
+        shard.log.delete_partition(slot, format!(".deleted-{}-{partition}", topic.id));
+        crate::broker::handlers::data::produce::handle_deleted(shard, slot);
+        crate::broker::handlers::data::fetch::handle_ready(shard, slot);
+        crate::broker::handlers::data::list_offsets::handle_ready(shard, slot);
+    }
+}
+
+/// A partition's folder below the data directory.
+#[must_use]
+pub fn folder_of(topic: &TopicImage, partition: PartitionIndex) -> String {
+    format!("{}-{partition}", topic.name)
+}
+
+/// What a topic's settings mean to its logs. The controller has checked them; should one not resolve, the defaults hold.
+#[must_use]
+pub fn log_config_of(broker: &BrokerConfig, topic: &TopicImage) -> LogConfig {
+    let overrides: Vec<(String, String)> =
+        topic.configs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    let config = TopicConfig::resolve(broker, &overrides).unwrap_or(broker.topic_defaults);
+    to_log_config(&config)
+}
+
+fn to_log_config(config: &TopicConfig) -> LogConfig {
+    LogConfig {
+        durability: config.durability,
+        segment_bytes: config.segment_bytes,
+        segment_ms: signed(config.segment_ms),
+        retention_bytes: config.retention_bytes,
+        retention_ms: config.retention_ms.map(signed),
+        batch_bytes_max: config.max_message_bytes,
+        log_append_time: config.message_timestamp_type == TimestampType::LogAppendTime,
+        timestamp_before_max_ms: config.message_timestamp_before_max_ms.map_or(i64::MAX, signed),
+        timestamp_after_max_ms: config.message_timestamp_after_max_ms.map_or(i64::MAX, signed),
+        index_interval_bytes: config.index_interval_bytes.max(1),
+        file_delete_delay_ms: signed(config.file_delete_delay_ms),
+        flush_records: config.flush_messages.map(signed),
+        flush_ms: config.flush_ms.map(signed),
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -61,7 +61,11 @@ impl<D: BlockingDisk> Controller<D> {
         mut random: Box<dyn FnMut() -> [u8; 16] + Send>,
     ) -> Result<Self, Error> {
         let identity = match read_identity(&disk)? {
-            Some(identity) => identity,
+            Some(identity) => {
+                // A process that ended before it flushed this name has left it to us.
+                disk.sync_directory(Path::new(""))?;
+                identity
+            }
             None => first_start(&disk, &config, &mut random)?,
         };
         if identity.node_id != config.node_id {

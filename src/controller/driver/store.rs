@@ -1,9 +1,11 @@
 //! The files of the metadata log: `metadata/<number>.log` and `metadata/<number>.snapshot`.
 //!
 //! Numbers rise with every file made. A log holds the records from the offset in its header up to the one where the next
-//! log begins; what it holds beyond that was never acknowledged, and is not read. A log that had a failed write is never
-//! written again: the state in memory goes into a snapshot, and a new log begins. The newest readable snapshot and the
-//! logs from its offset on make the state; the one before it, and the logs from there, are kept in case it is damaged.
+//! log begins; what it holds beyond that was never acknowledged, and is not read. A log that had a failed write, or that
+//! an earlier process wrote, is never written again: the state in memory goes into a snapshot, and a new log begins. (After
+//! a failed flush the kernel may show bytes that are not on disk, and never try again to put them there.) The newest
+//! readable snapshot and the logs from its offset on make the state; the snapshot before it, and the logs from there, are
+//! kept in case it is damaged.
 //!
 //! Invariants: files appear whole (written beside, flushed, renamed); at most one log is written, the newest; it never
 //! grows beyond [`LOG_BYTES_MAX`].

@@ -8,6 +8,7 @@ use crate::model::{BrokerId, ErrorCode, StartCount, TopicId};
 mod damage;
 mod disk;
 mod random;
+mod simulated;
 
 use self::disk::{DiskFake, Kept, Plan};
 
@@ -69,7 +70,9 @@ fn a_new_directory_gets_an_identity_and_every_start_raises_the_leader_epochs() {
     let image = controller.image();
     let leader_epoch = |name: &str| image.leader_epoch(image.topic(name).unwrap()).0;
     assert_eq!((leader_epoch("a"), leader_epoch("b")), (1, 0));
-    assert_eq!(disk.names(), ["meta.properties", "metadata/00000000000000000000.log"]);
+    let names = ["00000000000000000000.log", "00000000000000000001.snapshot", "00000000000000000002.log"];
+    let names = names.map(|name| format!("metadata/{name}"));
+    assert_eq!(disk.names(), [&["meta.properties".to_owned()], names.as_slice()].concat());
 }
 
 #[test]

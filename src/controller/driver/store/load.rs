@@ -17,11 +17,14 @@ use std::path::{Path, PathBuf};
 pub(in crate::controller::driver) struct Loaded<D: BlockingDisk> {
     pub state: State,
     pub store: Store<D>,
-    /// The newest snapshot was damaged: another should be written soon.
+    /// Before anything is appended, the state must be written to a new snapshot and a new log.
+    ///
+    /// A log that another process wrote is not written on: if its last flush failed, the kernel may show bytes that are not
+    /// on disk, and never try again to put them there.
     pub needs_snapshot: bool,
 }
 
-/// Reads the newest readable snapshot and the logs behind it, and cuts what an interrupted write left at their end.
+/// Reads the newest readable snapshot and the logs behind it, up to where a write was interrupted.
 ///
 /// # Errors
 /// Something that was acknowledged cannot be read, or was written by a newer Ringlog.
@@ -31,19 +34,20 @@ pub(in crate::controller::driver) fn load<D: BlockingDisk>(
     broker: &BrokerImage,
 ) -> Result<Loaded<D>, Error> {
     let found = Found::list(&disk)?;
+    // What is found may not be durable, if a process ended within a change; what follows relies on it.
+    disk.sync_directory(Path::new(DIRECTORY))?;
     let reader = Reader { disk: &disk, cluster_id };
     let logs = reader.log_headers(&found.logs)?;
     let (snapshots, damaged, newest) = reader.newest_snapshot(&found.snapshots, broker)?;
     let mut state = newest.unwrap_or_else(|| State::new(cluster_id, broker.clone()));
     let end = reader.replay(&logs, &mut state)?;
     let newest_log = logs.last().ok_or(Error::NoLog)?;
-    let open = reader.open_log(newest_log, end)?;
-    let needs_snapshot = !damaged.is_empty();
+    let open = reader.open_if_empty(newest_log, end, &state)?;
+    let needs_snapshot = open.is_none() || !damaged.is_empty();
     let needless = damaged;
     let next_number = found.next_number();
     let compact_at_bytes = COMPACTED_LOG_BYTES_MIN.max(state.snapshot_bytes_max());
     let logs = logs.iter().map(|header| FileRef { number: header.number, offset: header.offset }).collect();
-    let open = Some(open);
     let store = Store { disk, cluster_id, open, snapshots, logs, needless, next_number, compact_at_bytes };
     Ok(Loaded { state, store, needs_snapshot })
 }
@@ -168,14 +172,15 @@ impl<D: BlockingDisk> Reader<'_, D> {
         };
         let mut end = ScanEnd { offset: newest.offset, position: HEADER_BYTES, torn_bytes: 0 };
         for (place, log) in needed.iter().enumerate() {
-            let until = needed.get(place + 1).map(|next| next.offset);
-            end = self.replay_log(log, until, state)?;
-            let path = || path_of(FileKind::Log, log.number);
-            let expected = until.unwrap_or_else(|| state.image().metadata_offset());
-            if end.offset != expected {
-                return Err(Error::Gap { path: path(), expected: end.offset.0, found: expected.0 });
+            let next = needed.get(place + 1);
+            end = self.replay_log(log, next.map(|next| next.offset), state)?;
+            if let Some(next) = next.filter(|next| next.offset != end.offset) {
+                let path = path_of(FileKind::Log, next.number);
+                return Err(Error::Gap { path, expected: end.offset.0, found: next.offset.0 });
             }
         }
+        // The newest log may end before the snapshot: of a process that ended while it appended, the next one found records
+        // that were not on disk yet, and put them into a snapshot before the power went.
         Ok(end)
     }
 
@@ -201,20 +206,24 @@ impl<D: BlockingDisk> Reader<'_, D> {
         scanned.map_err(|source| fault(&path, source))
     }
 
-    fn open_log(&self, log: &Header, end: ScanEnd) -> Result<OpenLog<D::File>, Error> {
+    /// The newest log, if nothing was ever written to it and it goes on where `state` ends: only then can it be written on.
+    fn open_if_empty(
+        &self,
+        log: &Header,
+        end: ScanEnd,
+        state: &State,
+    ) -> Result<Option<OpenLog<D::File>>, Error> {
         let path = path_of(FileKind::Log, log.number);
-        let file = self.disk.open(&path, Access::Write, Caching::Buffered)?;
-        let end_position = end.position as u64;
         if end.torn_bytes > 0 {
-            tracing::warn!(
-                "{}: the last {} bytes are of a write that was interrupted, and are cut",
-                path.display(),
-                end.torn_bytes
-            );
-            file.set_length(end_position)?;
-            file.sync()?;
+            let torn_bytes = end.torn_bytes;
+            tracing::warn!("{}: its last {torn_bytes} bytes are of an interrupted write", path.display());
         }
-        Ok(OpenLog { file, header_crc: log.crc(), end_position })
+        let is_empty = end.position == HEADER_BYTES && end.torn_bytes == 0;
+        if !is_empty || end.offset != state.image().metadata_offset() {
+            return Ok(None);
+        }
+        let file = self.disk.open(&path, Access::Write, Caching::Buffered)?;
+        Ok(Some(OpenLog { file, header_crc: log.crc(), end_position: HEADER_BYTES as u64 }))
     }
 }
 

@@ -1,0 +1,21 @@
+//! The shipped binary as a process of its own, on the disk of this machine: killed, stopped, starved and attacked.
+//!
+//! Tests wait for conditions and have a deadline only so that what hangs fails. `RINGLOG_SOAK=N` repeats what is random N
+//! times as often. What a machine does not allow (mounts, other users) is skipped, and says so.
+
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod stop;
+
+/// How many times as often random tests repeat.
+#[cfg(test)]
+fn soak() -> u32 {
+    std::env::var("RINGLOG_SOAK").map_or(1, |times| times.parse().expect("RINGLOG_SOAK is a number"))
+}

@@ -243,6 +243,10 @@ public class Wire {
         produce(records(topic, 0, 10), Map.of());
         var before = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).topicId();
         admin.deleteTopics(List.of(topic)).all().get();
+        // At once or, where a broker learns of it later, within seconds.
+        for (int tries = 0; tries < 50 && admin.listTopics().names().get().contains(topic); tries++) {
+            Thread.sleep(100);
+        }
         same(false, admin.listTopics().names().get().contains(topic));
         create(topic, 1, Map.of());
         var after = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).topicId();

@@ -86,8 +86,8 @@ async fn too_large_record(client: Client) -> anyhow::Result<()> {
 }
 
 async fn unknown_topic(client: Client) -> anyhow::Result<()> {
-    let name = data::topic_name("missing");
-    let result = client.partition_client(name, 0, UnknownTopicHandling::Error).await;
+    // Not by asking for it: this client allows its creation then.
+    let result = client.controller_client()?.delete_topic(data::topic_name("missing"), PATIENCE_MS).await;
     expect_code(result, ProtocolError::UnknownTopicOrPartition)
 }
 
@@ -103,9 +103,9 @@ async fn delete_recreate(client: Client) -> anyhow::Result<()> {
     let before = open(&client, &topic).await?;
     before.produce(sent.iter().map(outgoing).collect(), Compression::NoCompression).await?;
     client.controller_client()?.delete_topic(topic.as_str(), PATIENCE_MS).await?;
-    ensure!(!listed(&client, &topic).await?, "deleted, and still listed");
+    ensure!(listed(&client, &topic, false).await?, "deleted, and still listed");
     client.controller_client()?.create_topic(topic.as_str(), 1, 1, PATIENCE_MS).await?;
-    ensure!(listed(&client, &topic).await?, "created, and not listed");
+    ensure!(listed(&client, &topic, true).await?, "created, and not listed");
     let after = open(&client, &topic).await?;
     let given = after.produce(vec![outgoing(&sent[1])], Compression::NoCompression).await?;
     ensure!(given == [0], "given {given:?}");
@@ -122,8 +122,15 @@ async fn open(client: &Client, topic: &str) -> anyhow::Result<PartitionClient> {
     Ok(client.partition_client(topic, 0, UnknownTopicHandling::Retry).await?)
 }
 
-async fn listed(client: &Client, topic: &str) -> anyhow::Result<bool> {
-    Ok(client.list_topics().await?.iter().any(|listed| listed.name == topic))
+/// Whether the topic is listed, or not, as `wanted`: at once or, where a broker learns of it later, within seconds.
+async fn listed(client: &Client, topic: &str, wanted: bool) -> anyhow::Result<bool> {
+    for _ in 0..50 {
+        if client.list_topics().await?.iter().any(|listed| listed.name == topic) == wanted {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(false)
 }
 
 /// `count` records from `offset` on, over as many fetches as it takes; small ones, so that batches are entered midway.

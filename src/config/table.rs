@@ -181,12 +181,6 @@ settings! {
             reason: "Kafka's default, unless such a request could never be admitted",
             honoured_by: "broker/connection: framing",
         }
-        queued_max_requests: u32 = "queued.max.requests" {
-            meaning: "Most requests received and not yet begun, over all connections; at it none is read from.",
-            kind: Kind::int(1, INT_MAX), default: DefaultValue::Text("500"),
-            reason: "Kafka's default",
-            honoured_by: "broker/connection: reading",
-        }
         queued_max_request_bytes: Option<u64> = "queued.max.request.bytes" {
             meaning: "Most bytes of requests received and not yet answered; -1: what memory.bytes leaves for them.",
             kind: Kind::Number { kafka_type: KafkaType::Long, min: 1, max: i64::MAX, or: Some(-1) },

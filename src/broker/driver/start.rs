@@ -272,7 +272,7 @@ pub(super) fn start_shard(
             let options = shard_options(&config, &recovery, open_files);
             let mut log = ShardLog::new(options, arena, now_ms);
             open_commit_files(&config, &disk, &mut storage, &mut log, &recovered)?;
-            let partitions = add_partitions(&image, &mut log, recovered);
+            let partitions = add_partitions(&config, &image, &mut log, recovered);
             let frames = BufferPool::new(frame_pool_bytes(&config));
             let shard_loop = ShardLoop {
                 shard: Shard::new(log, Arc::clone(&config), image, partitions),
@@ -331,6 +331,7 @@ fn frame_pool_bytes(config: &BrokerConfig) -> usize {
         .memory_bytes
         .saturating_sub(config.arena_bytes)
         .saturating_sub(config.read_cache_bytes)
+        .min(config.queued_max_request_bytes.map_or(usize::MAX, index))
         .max(config.socket_request_max_bytes + 4096)
 }
 
@@ -368,13 +369,18 @@ fn open_commit_files(
     Ok(())
 }
 
-fn add_partitions(image: &Image, log: &mut ShardLog<Arena>, recovered: Recovered) -> Partitions {
+fn add_partitions(
+    config: &BrokerConfig,
+    image: &Image,
+    log: &mut ShardLog<Arena>,
+    recovered: Recovered,
+) -> Partitions {
     let mut partitions = Partitions::default();
     let mut logs = recovered.logs.into_iter();
     for topic in image.topics() {
         let slots =
             logs.by_ref().take(topic.partitions().len()).map(|found| log.add_partition(found)).collect();
-        partitions.insert(Arc::clone(topic), slots);
+        partitions.insert(config, Arc::clone(topic), slots);
     }
     partitions
 }

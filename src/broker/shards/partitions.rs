@@ -21,6 +21,7 @@ pub struct Partitions {
 struct TopicSlots {
     slots: Vec<PartitionSlot>,
     topic: Arc<TopicImage>,
+    min_insync_replicas: u32,
 }
 
 impl Partitions {
@@ -31,9 +32,16 @@ impl Partitions {
         self.topics.get(&topic)?.slots.get(place).copied()
     }
 
+    /// How many replicas must be in sync for a produce with acks=all; 1 if the topic is not known here.
+    #[must_use]
+    pub fn min_insync_replicas(&self, topic: TopicId) -> u32 {
+        self.topics.get(&topic).map_or(1, |known| known.min_insync_replicas)
+    }
+
     /// Takes a topic whose partitions have these slots, in order.
-    pub fn insert(&mut self, topic: Arc<TopicImage>, slots: Vec<PartitionSlot>) {
-        self.topics.insert(topic.id, TopicSlots { slots, topic });
+    pub fn insert(&mut self, broker: &BrokerConfig, topic: Arc<TopicImage>, slots: Vec<PartitionSlot>) {
+        let min_insync_replicas = config_of(broker, &topic).min_insync_replicas;
+        self.topics.insert(topic.id, TopicSlots { slots, topic, min_insync_replicas });
     }
 }
 
@@ -60,7 +68,7 @@ pub(super) fn follow<M: ArenaMemory>(shard: &mut Shard<M>, image: &Image) {
             let leader_epoch = image.leader_epoch(topic);
             slots.push(shard.log.create_partition(id, folder_of(topic, partition), config, leader_epoch));
         }
-        shard.partitions.insert(Arc::clone(topic), slots);
+        shard.partitions.insert(&shard.config, Arc::clone(topic), slots);
     }
 }
 
@@ -81,13 +89,15 @@ pub fn folder_of(topic: &TopicImage, partition: PartitionIndex) -> String {
     format!("{}-{partition}", topic.name)
 }
 
-/// What a topic's settings mean to its logs. The controller has checked them; should one not resolve, the defaults hold.
+/// What a topic's settings mean to its logs.
 #[must_use]
 pub fn log_config_of(broker: &BrokerConfig, topic: &TopicImage) -> LogConfig {
-    let overrides: Vec<(String, String)> =
-        topic.configs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-    let config = TopicConfig::resolve(broker, &overrides).unwrap_or(broker.topic_defaults);
-    to_log_config(&config)
+    to_log_config(&config_of(broker, topic))
+}
+
+/// The topic's settings. The controller has checked them; should they not resolve, the broker's defaults hold.
+fn config_of(broker: &BrokerConfig, topic: &TopicImage) -> TopicConfig {
+    TopicConfig::resolve(broker, &topic.configs).unwrap_or(broker.topic_defaults)
 }
 
 fn to_log_config(config: &TopicConfig) -> LogConfig {
@@ -95,6 +105,8 @@ fn to_log_config(config: &TopicConfig) -> LogConfig {
         durability: config.durability,
         segment_bytes: config.segment_bytes,
         segment_ms: signed(config.segment_ms),
+        segment_jitter_ms: signed(config.segment_jitter_ms),
+        segment_index_bytes: config.segment_index_bytes,
         retention_bytes: config.retention_bytes,
         retention_ms: config.retention_ms.map(signed),
         batch_bytes_max: config.max_message_bytes,

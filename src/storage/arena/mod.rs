@@ -92,6 +92,8 @@ pub struct ChunkArena<M> {
     partial: [Vec<u32>; 4],
     states: Vec<ChunkState>,
     free_bytes: u64,
+    /// Slabs whose memory has been made present: writing to others could end the process when a tmpfs is full.
+    present: Vec<bool>,
 }
 
 impl<M: ArenaMemory> ChunkArena<M> {
@@ -110,6 +112,7 @@ impl<M: ArenaMemory> ChunkArena<M> {
             partial: [const { Vec::new() }; 4],
             states: vec![ChunkState::default(); index(u64::from(slab_count) * layout::GRANULES_PER_SLAB)],
             free_bytes: u64::from(slab_count) * SLAB_BYTES,
+            present: vec![false; index(u64::from(slab_count))],
         }
     }
 
@@ -144,10 +147,31 @@ impl<M: ArenaMemory> ChunkArena<M> {
                 return Some(candidate);
             }
         }
-        let fresh = self.free_slabs.pop()?;
+        let fresh = self.present_slab()?;
         let slab = self.slabs.get_mut(index(u64::from(fresh)))?;
         slab.class = Some(class);
         slab.free = class.full_mask();
+        Some(fresh)
+    }
+
+    /// A free slab whose memory is there. `None`: there is none, or the machine has no memory for another one.
+    fn present_slab(&mut self) -> Option<u32> {
+        let fresh = self.free_slabs.pop()?;
+        let present = self.present.get_mut(index(u64::from(fresh)))?;
+        if !*present {
+            let granules = u32::try_from(layout::GRANULES_PER_SLAB).ok()?;
+            let first = ChunkId(fresh * granules);
+            let entries = self.layout.entry_position(first);
+            let touched =
+                self.memory.touch(self.layout.chunk_position(first), index(SLAB_BYTES)).and_then(|()| {
+                    self.memory.touch(entries, index(layout::GRANULES_PER_SLAB) * layout::ENTRY_BYTES)
+                });
+            if touched.is_err() {
+                self.free_slabs.push(fresh);
+                return None;
+            }
+            *present = true;
+        }
         Some(fresh)
     }
 

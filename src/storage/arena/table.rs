@@ -37,7 +37,8 @@ pub const ARENA_BYTES_MIN: usize = 2 * BLOCK_BYTES + index(SLAB_BYTES);
 /// Bytes of the header that mean something.
 pub const HEADER_BYTES: usize = 56;
 
-const ENTRY_BYTES: usize = 64;
+/// Size of an entry of the table.
+pub const ENTRY_BYTES: usize = 64;
 const IN_USE: u64 = 1 << 63;
 const CLEAN: u64 = 1 << 62;
 const MAGIC: u64 = u64::from_le_bytes(*b"RLARENA\x01");

@@ -22,6 +22,11 @@ use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::{round_up, wide};
 use crate::model::{Durability, LeaderEpoch, Offset, TopicPartition};
 
+/// An entry of Kafka's offset index. Unit: bytes.
+const OFFSET_INDEX_ENTRY_BYTES: u64 = 8;
+/// Index files and tools hold offsets relative to their segment's in 31 bits, as Kafka's do. Unit: records.
+const OFFSET_DELTA_MAX: i64 = i32::MAX as i64 / 2;
+
 /// What a topic's settings mean to its partitions' logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -30,6 +35,10 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// `segment.ms`
     pub segment_ms: i64,
+    /// `segment.jitter.ms`: a segment is closed up to so much earlier, so that many do not close at once.
+    pub segment_jitter_ms: i64,
+    /// `segment.index.bytes`: a segment whose offset index would be larger in Kafka's format is closed.
+    pub segment_index_bytes: u64,
     /// `retention.bytes`; `None` keeps all.
     pub retention_bytes: Option<u64>,
     /// `retention.ms`; `None` keeps all.
@@ -59,6 +68,8 @@ impl Default for LogConfig {
             durability: Durability::Synced,
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * 3_600_000,
+            segment_jitter_ms: 0,
+            segment_index_bytes: 10 << 20,
             retention_bytes: None,
             retention_ms: Some(7 * 24 * 3_600_000),
             batch_bytes_max: 1_048_588,
@@ -272,6 +283,31 @@ impl PartitionLog {
 
     pub(in crate::storage) fn active_ref(&self) -> Option<&Segment> {
         self.segments.back().filter(|last| !last.closed)
+    }
+
+    /// Whether the active segment must be closed before `bytes` more are appended at `now_ms`.
+    pub(in crate::storage) fn is_roll_due(&self, bytes: u64, now_ms: i64) -> bool {
+        let Some(active) = self.active_ref() else { return false };
+        active.size > 0
+            && (active.size + bytes > self.config.segment_bytes
+                || self.is_segment_old(active, now_ms)
+                || active.index.len() * OFFSET_INDEX_ENTRY_BYTES >= self.config.segment_index_bytes
+                || self.log_end_offset.since(active.base_offset) > OFFSET_DELTA_MAX)
+    }
+
+    /// Whether a segment has outlived `segment.ms`, less its share of the jitter.
+    pub(in crate::storage) fn is_segment_old(&self, segment: &Segment, now_ms: i64) -> bool {
+        let spread = self.topic_partition.topic_id.0.iter().fold(segment.base_offset.0, |sum, &byte| {
+            sum.wrapping_mul(31)
+                .wrapping_add(i64::from(byte))
+                .wrapping_add(i64::from(self.topic_partition.partition.0))
+        });
+        let jitter_ms = if self.config.segment_jitter_ms > 0 {
+            spread.rem_euclid(self.config.segment_jitter_ms)
+        } else {
+            0
+        };
+        now_ms.saturating_sub(segment.first_append_ms) >= self.config.segment_ms.saturating_sub(jitter_ms)
     }
 
     /// Closes the active segment, so that the next append begins a new one.

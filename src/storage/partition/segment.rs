@@ -165,6 +165,17 @@ impl SegmentIndex {
         self.entries.shrink_to_fit();
     }
 
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// All entries in order.
     pub fn entries(&self) -> impl Iterator<Item = &IndexEntry> {
         self.entries.iter()

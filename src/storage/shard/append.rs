@@ -144,13 +144,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// Sees to an active segment with room for the batch, and to chunks for its bytes. False: no memory now.
     fn make_room(&mut self, slot: PartitionSlot, bytes: usize, now_ms: i64) -> bool {
         let Some(partition) = self.partition_mut(slot) else { return false };
-        let config = partition.config;
-        if let Some(active) = partition.active_ref()
-            && active.size > 0
-            && (active.size + wide(bytes) > config.segment_bytes
-                || now_ms.saturating_sub(active.first_append_ms) >= config.segment_ms
-                || offset_delta_exhausted(active.base_offset, partition.log_end_offset))
-        {
+        if partition.is_roll_due(wide(bytes), now_ms) {
             partition.close_active();
         }
         if partition.active_ref().is_none() {
@@ -358,9 +352,4 @@ impl<M: ArenaMemory> ShardLog<M> {
             partition.reserving = Some(upto);
         }
     }
-}
-
-/// Index files and tools hold offsets relative to the segment's in 31 bits, as Kafka's do.
-fn offset_delta_exhausted(base_offset: Offset, next: Offset) -> bool {
-    next.since(base_offset) > i64::from(i32::MAX / 2)
 }

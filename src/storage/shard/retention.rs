@@ -36,7 +36,7 @@ impl<M: ArenaMemory> ShardLog<M> {
 fn active_is_overdue(partition: &PartitionLog, now_ms: i64) -> bool {
     partition.active_ref().is_some_and(|active| {
         active.size > 0
-            && (now_ms.saturating_sub(active.first_append_ms) >= partition.config.segment_ms
+            && (partition.is_segment_old(active, now_ms)
                 || is_past_retention(partition, active.max_timestamp, now_ms))
     })
 }

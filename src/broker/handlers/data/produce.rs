@@ -66,7 +66,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &mut [u
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for part in &topic.partition_data {
             let records = part.records.and_then(crate::protocol::kafka::Records::inline).unwrap_or_default();
-            let judged = judge(shard, &id, known, part.index, records);
+            let judged = judge(shard, &id, request.acks, known, part.index, records);
             let mut result = PartitionResult {
                 index: part.index,
                 error: ErrorCode::None,
@@ -174,12 +174,17 @@ fn finish_appends<M: ArenaMemory>(shard: &mut Shard<M>, pending: PendingId) {
 fn judge<M: ArenaMemory>(
     shard: &Shard<M>,
     id: &RequestId,
+    acks: i16,
     topic: Result<TopicId, ErrorCode>,
     index: i32,
     records: &[u8],
 ) -> Result<(PartitionSlot, BatchHeader), (ErrorCode, Option<String>)> {
     let topic = topic.map_err(|error| (error, None))?;
     let slot = shard.partitions.slot(topic, index).ok_or((ErrorCode::UnknownTopicOrPartition, None))?;
+    if acks == -1 && shard.partitions.min_insync_replicas(topic) > 1 {
+        // This broker is the only replica there is.
+        return Err((ErrorCode::NotEnoughReplicas, None));
+    }
     let invalid = |message: &str| (ErrorCode::InvalidRecord, Some(message.to_owned()));
     if records.is_empty() {
         return Err(invalid("Produce requests must contain exactly one record batch per partition."));

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::settings::Settings;
@@ -166,7 +167,7 @@ impl Connection {
     pub fn receive(&mut self) -> Result<Reply> {
         let Some(request) = self.on_the_way.pop_front() else {
             let error = io::Error::other("no request is on the way");
-            return Err(Error::Connection { address: self.address.clone(), error });
+            return Err(Error::Connection { address: self.address.clone(), error: Arc::new(error) });
         };
         let frame = self.read_frame(request.sent, request.patience)?;
         let allocation_bytes_max = self.reply_bytes_max.max(DECODE_ALLOCATION_BYTES_MAX);
@@ -209,7 +210,7 @@ impl Connection {
         match error.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Error::NoAnswer { address, after },
             io::ErrorKind::UnexpectedEof => Error::Closed { address },
-            _ => Error::Connection { address, error },
+            _ => Error::Connection { address, error: Arc::new(error) },
         }
     }
 
@@ -269,21 +270,19 @@ impl Reply {
 
 /// Tries every address that the name has.
 fn dial(address: &str, timeout: Duration) -> Result<TcpStream> {
-    let resolve = |error| Error::Resolve { address: address.to_owned(), error };
+    let resolve = |error| Error::Resolve { address: address.to_owned(), error: Arc::new(error) };
+    let failed = |error| Error::Connect { address: address.to_owned(), error: Arc::new(error) };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in address.to_socket_addrs().map_err(resolve)? {
         match TcpStream::connect_timeout(&candidate, timeout) {
             Ok(stream) => {
                 // Requests are written whole: waiting for more would only delay them.
-                return match stream.set_nodelay(true) {
-                    Ok(()) => Ok(stream),
-                    Err(error) => Err(Error::Connect { address: address.to_owned(), error }),
-                };
+                return stream.set_nodelay(true).map(|()| stream).map_err(failed);
             }
             Err(error) => last = error,
         }
     }
-    Err(Error::Connect { address: address.to_owned(), error: last })
+    Err(failed(last))
 }
 
 /// An instant to be ready by; `None` is never.

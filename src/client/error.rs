@@ -1,6 +1,7 @@
 //! What a client's call can end with.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::ErrorCode;
@@ -13,19 +14,19 @@ use crate::protocol::records::RecordsError;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Every way in which a call fails. What the broker refused keeps its code.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("{text:?} is not HOST:PORT")]
     Address { text: String },
     #[error("no bootstrap server is named")]
     NoAddress,
     #[error("cannot resolve {address}: {error}")]
-    Resolve { address: String, error: io::Error },
+    Resolve { address: String, error: Arc<io::Error> },
     #[error("cannot connect to {address}: {error}")]
-    Connect { address: String, error: io::Error },
+    Connect { address: String, error: Arc<io::Error> },
     /// Sending or receiving failed half-way: whether the request took effect is not known.
     #[error("connection to {address}: {error}")]
-    Connection { address: String, error: io::Error },
+    Connection { address: String, error: Arc<io::Error> },
     #[error("{address} closed the connection")]
     Closed { address: String },
     /// As above, whether it took effect is not known.
@@ -51,6 +52,8 @@ pub enum Error {
     Record { error: RecordsError },
     #[error("a record of {bytes} bytes is larger than {bytes_max}, the largest request")]
     RecordTooLarge { bytes: usize, bytes_max: usize },
+    #[error("{what}")]
+    Contradiction { what: &'static str },
     #[error("given up after {} ms; last: {last}", after.as_millis())]
     GaveUp { after: Duration, last: Box<Error> },
 }

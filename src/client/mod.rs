@@ -1,7 +1,7 @@
 //! The other end of the wire, and Ringlog's public Rust client. Works against any broker that speaks the Kafka protocol
 //! with record batches v2 (Kafka 0.11 and later; tried with 4.2).
 //!
-//! A [`Client`] knows the cluster and connects to its brokers; a [`Consumer`] is made from one,
+//! A [`Client`] knows the cluster and connects to its brokers; a [`Producer`] and a [`Consumer`] are made from one each,
 //! and the administrative calls ([`admin`]) are its own. Everything blocks, and belongs to one thread.
 //!
 //! What it does not do: consumer groups, transactions, TLS and SASL come later.
@@ -13,6 +13,7 @@ mod consumer;
 mod error;
 mod metadata;
 mod offsets;
+mod producer;
 mod settings;
 mod versions;
 
@@ -22,5 +23,6 @@ pub use consumer::{ConsumedRecord, Consumer, ConsumerSettings, OffsetReset, Poll
 pub use error::{Error, Result};
 pub use metadata::{Broker, Metadata, Partition, Topic, TopicFault};
 pub use offsets::{Found, Place};
+pub use producer::{Acks, Delivery, Producer, ProducerSettings, Sent};
 pub use settings::Settings;
 pub use versions::BrokerVersions;

@@ -1,0 +1,61 @@
+//! The broker that the tests of this binary share.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+
+/// A broker; the last test that holds it ends it.
+#[derive(Debug)]
+pub struct Broker {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// `None` of one that was there before.
+    own: Option<(Child, PathBuf)>,
+}
+
+/// The broker: started, unless one is named or running.
+pub fn shared() -> Arc<Broker> {
+    static RUNNING: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+    // A test that failed while it held the lock left nothing half-done.
+    let mut running = RUNNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    running.upgrade().unwrap_or_else(|| {
+        let named = std::env::var("RINGLOG_BOOTSTRAP").ok();
+        let broker = Arc::new(named.map_or_else(start, |address| Broker { address, own: None }));
+        *running = Arc::downgrade(&broker);
+        broker
+    })
+}
+
+impl Broker {
+    /// Whether it is this tree's own.
+    pub fn is_ours(&self) -> bool {
+        self.own.is_some()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some((child, data)) = &mut self.own {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            std::fs::remove_dir_all(data).unwrap();
+        }
+    }
+}
+
+fn start() -> Broker {
+    let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("client-{}", std::process::id()));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringlog"))
+        .args(["serve", "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--data"])
+        .arg(&data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut words = lines.map_while(Result::ok).map(|line| line.trim().to_owned());
+    let address =
+        words.find_map(|line| line.strip_prefix("listening").map(|address| address.trim().to_owned()));
+    Broker { address: address.unwrap(), own: Some((child, data)) }
+}

@@ -27,13 +27,6 @@ pub fn shared() -> Arc<Broker> {
     })
 }
 
-impl Broker {
-    /// Whether it is this tree's own.
-    pub fn is_ours(&self) -> bool {
-        self.own.is_some()
-    }
-}
-
 impl Drop for Broker {
     fn drop(&mut self) {
         if let Some((child, data)) = &mut self.own {

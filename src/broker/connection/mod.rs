@@ -59,7 +59,7 @@ impl Connection {
     }
 
     /// The reply to a request that is next, encoded in `writer`; `records` are the writer's external bytes, in order.
-    pub fn answer_next(&mut self, writer: &Writer, records: Vec<ReadPiece>) {
+    pub fn answer_next(&mut self, writer: &Writer, records: Vec<OutPiece>) {
         self.slots.pop_front();
         self.first += 1;
         append(&mut self.outgoing, &mut self.outgoing_bytes, writer, records);
@@ -67,7 +67,7 @@ impl Connection {
     }
 
     /// The reply to any request that has none yet.
-    pub fn answer(&mut self, request: u64, writer: &Writer, records: Vec<ReadPiece>) {
+    pub fn answer(&mut self, request: u64, writer: &Writer, records: Vec<OutPiece>) {
         if self.is_next(request) {
             self.answer_next(writer, records);
             return;
@@ -150,7 +150,7 @@ fn piece_bytes(piece: &OutPiece) -> usize {
 }
 
 /// Appends what the writer holds, with `records` in the places that it left for them.
-fn append(target: &mut Vec<OutPiece>, target_bytes: &mut usize, writer: &Writer, records: Vec<ReadPiece>) {
+fn append(target: &mut Vec<OutPiece>, target_bytes: &mut usize, writer: &Writer, records: Vec<OutPiece>) {
     *target_bytes += writer.total_bytes();
     let mut records = records.into_iter();
     for piece in writer.pieces() {
@@ -163,9 +163,11 @@ fn append(target: &mut Vec<OutPiece>, target_bytes: &mut usize, writer: &Writer,
                 let mut left = bytes;
                 while left > 0 {
                     let Some(part) = records.next() else { break };
-                    let part = OutPiece::Records(part);
                     left = left.saturating_sub(piece_bytes(&part));
-                    target.push(part);
+                    match (part, target.last_mut()) {
+                        (OutPiece::Bytes(part), Some(OutPiece::Bytes(last))) => last.extend_from_slice(&part),
+                        (part, _) => target.push(part),
+                    }
                 }
                 assert!(left == 0, "a reply promised more records than it has");
             }

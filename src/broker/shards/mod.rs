@@ -24,6 +24,13 @@ use crate::storage::checkpoint::CheckpointPartition;
 use crate::storage::operation::{Completion, Operation};
 use crate::storage::shard::{Event, ReadPiece, ShardLog};
 
+/// Pieces of a reply up to this size are copied out of the arena. Unit: bytes.
+const COPIED_BYTES_MAX: usize = 8 << 10;
+/// Replies pin at most one part in so many of the arena.
+const PINNED_SHARE: u64 = 4;
+/// One reply takes at most one part in so many of what replies may still pin.
+const REPLY_SHARE: u64 = 2;
+
 /// Names a connection; the generation keeps a late reply from reaching the next connection in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
@@ -87,6 +94,8 @@ pub struct Shard<M> {
     stalled: VecDeque<ConnectionId>,
     resumable: bool,
     writer: Writer,
+    /// Arena bytes that replies hold until they are sent.
+    pinned_bytes: u64,
 }
 
 impl<M: ArenaMemory> Shard<M> {
@@ -116,6 +125,7 @@ impl<M: ArenaMemory> Shard<M> {
             stalled: VecDeque::new(),
             resumable: false,
             writer: Writer::new(),
+            pinned_bytes: 0,
         }
     }
 
@@ -147,7 +157,7 @@ impl<M: ArenaMemory> Shard<M> {
         if let Some(stalled) = seat.stalled.take() {
             self.produces.abandon(stalled.pending);
         }
-        self.log.release(connection.drain_records());
+        self.release(connection.drain_records());
         self.free_seats.push(id.index);
     }
 
@@ -313,7 +323,9 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// Records of a reply have been sent, or never will be.
     pub fn release(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
-        self.log.release(pieces);
+        let mut gone = 0;
+        self.log.release(pieces.into_iter().inspect(|piece| gone += arena_bytes(piece)));
+        self.pinned_bytes = self.pinned_bytes.saturating_sub(gone);
     }
 
     fn seat(&mut self, id: ConnectionId) -> Option<&mut Seat> {
@@ -345,11 +357,12 @@ impl<M: ArenaMemory> Shard<M> {
         }
         let writer = std::mem::take(&mut self.writer);
         let mut dropped = records;
+        let lent = self.lend(&mut dropped, to.connection);
         if let Some(seat) = self.seats.get_mut(place(to.connection.index))
             && seat.generation == to.connection.generation
             && let Some(connection) = &mut seat.connection
         {
-            connection.answer(to.request, &writer, std::mem::take(&mut dropped));
+            connection.answer(to.request, &writer, lent);
             if connection.has_outgoing() && !seat.listed {
                 seat.listed = true;
                 self.with_output.push(to.connection);
@@ -359,6 +372,33 @@ impl<M: ArenaMemory> Shard<M> {
         if !dropped.is_empty() {
             self.log.release(dropped);
         }
+    }
+
+    /// What a reply takes of `records`, if its connection is still there: small pieces are copied, so that a few bytes do not
+    /// hold a whole chunk until a slow client has read them; large ones stay where they lie, and are counted.
+    fn lend(&mut self, records: &mut Vec<ReadPiece>, to: ConnectionId) -> Vec<OutPiece> {
+        if self.connection(to).is_none() {
+            return Vec::new();
+        }
+        let mut lent = Vec::with_capacity(records.len());
+        for piece in records.drain(..) {
+            let bytes = self.log.bytes_of(&piece);
+            if bytes.len() <= COPIED_BYTES_MAX {
+                lent.push(OutPiece::Bytes(bytes.to_vec()));
+                self.log.release([piece]);
+            } else {
+                self.pinned_bytes += arena_bytes(&piece);
+                lent.push(OutPiece::Records(piece));
+            }
+        }
+        lent
+    }
+
+    /// How many bytes one more reply may take: a share of what replies may still pin, so that readers that do not read
+    /// never keep appends or other readers from the arena's memory.
+    pub(in crate::broker) fn reply_bytes_left(&self) -> u64 {
+        let (_, capacity) = self.log.arena_bytes();
+        (capacity / PINNED_SHARE).saturating_sub(self.pinned_bytes) / REPLY_SHARE
     }
 
     /// A request that gets no reply (acks=0) is done.
@@ -373,6 +413,13 @@ impl<M: ArenaMemory> Shard<M> {
                 self.with_output.push(to.connection);
             }
         }
+    }
+}
+
+const fn arena_bytes(piece: &ReadPiece) -> u64 {
+    match piece {
+        ReadPiece::Arena { bytes, .. } => *bytes,
+        ReadPiece::Cached { .. } => 0,
     }
 }
 

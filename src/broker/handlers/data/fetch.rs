@@ -14,6 +14,8 @@ use crate::runtime::memory::ArenaMemory;
 use crate::storage::PartitionSlot;
 use crate::storage::shard::{ReadError, ReadPiece};
 
+/// With less than this to give, a reply gives nothing more. Unit: bytes.
+const REPLY_BYTES_MIN: u64 = 1 << 10;
 /// From this version on topics are named by id.
 const TOPIC_IDS_FROM_VERSION: i16 = 13;
 
@@ -78,6 +80,7 @@ fn topic_part<M>(
 struct Gathered {
     pieces: Vec<ReadPiece>,
     bytes: u64,
+    bytes_max: u64,
     /// Something that ends the wait at once: an error that the client must hear of.
     urgent: bool,
     /// A partition waits for the disk.
@@ -86,7 +89,8 @@ struct Gathered {
 
 /// Answers the fetch if it has enough, has an error to tell, or its time is up; else it waits.
 fn try_answer<M: ArenaMemory>(shard: &mut Shard<M>, fetch: PendingFetch) {
-    let mut gathered = Gathered::default();
+    let mut gathered =
+        Gathered { bytes_max: fetch.bytes_max.min(shard.reply_bytes_left()), ..Gathered::default() };
     let responses = fetch
         .topics
         .iter()
@@ -145,9 +149,9 @@ fn read_part<M: ArenaMemory>(
         gathered.urgent = true;
         return data;
     }
-    let left = fetch.bytes_max.saturating_sub(gathered.bytes);
+    let left = gathered.bytes_max.saturating_sub(gathered.bytes);
     let first = gathered.bytes == 0;
-    if left == 0 && !first {
+    if left < REPLY_BYTES_MIN && (!first || fetch.bytes_max >= REPLY_BYTES_MIN) {
         return data;
     }
     let limit = part.bytes_max.min(left);

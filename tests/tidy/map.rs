@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::Finding;
+use crate::rooms::ROOMS;
 use crate::tree::Tree;
 
 const MAP: &str = "src/ARCHITECTURE.md";
@@ -26,11 +27,31 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             findings.push(Finding::new(path, format!("{MAP}: `{path}` does not exist")));
         }
     }
+    findings.extend(rows(&map.text));
     let linked = tree.file("README.md").and_then(|readme| first_link(&readme.text));
     if linked != Some(MAP) {
         findings.push(Finding::new("README.md", format!("README.md: the first link does not lead to {MAP}")));
     }
     findings
+}
+
+/// The map's table has the fourteen rooms in their order, each once, with what it may import.
+fn rows(map: &str) -> Option<Finding> {
+    let row = |line: &str| {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let name = cells.next()?.trim_matches(['`', '*']).trim_end_matches('/').to_owned();
+        Some((name, cells.nth(1)?.to_owned()))
+    };
+    let is_room = |line: &&str| line.starts_with("| `") || line.starts_with("| *");
+    let found: Vec<_> = map.lines().filter(is_room).filter_map(row).collect();
+    let expected = ROOMS.iter().map(|room| (room.name.to_owned(), room.imports.to_owned()));
+    let wrong = expected.enumerate().find(|(place, row)| found.get(*place) != Some(row));
+    let text = match wrong {
+        Some((place, row)) => format!("{MAP}: row {} of the rooms is not {row:?}", place + 1),
+        None if found.len() > ROOMS.len() => format!("{MAP}: more than {} rooms", ROOMS.len()),
+        None => return None,
+    };
+    Some(Finding::new(MAP, text))
 }
 
 /// Folders below `src/`, without the `src/`.
@@ -59,10 +80,15 @@ fn first_link(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn table() -> String {
+        ROOMS.iter().map(|room| format!("| *{}* | duty | {} | kind |\n", room.name, room.imports)).collect()
+    }
+
     fn found(map: &str) -> String {
+        let map = table() + map;
         let files = [
             ("README.md", "the [map](src/ARCHITECTURE.md) and [more](LICENSE)"),
-            ("src/ARCHITECTURE.md", map),
+            ("src/ARCHITECTURE.md", map.as_str()),
             ("src/model/batch.rs", ""),
             ("src/model/batch/tests.rs", ""),
             ("src/model/image/x.rs", ""),
@@ -87,6 +113,15 @@ mod tests {
     fn a_path_that_is_gone_is_caught() {
         assert!(found("`model/` `model/image/` `broker/`").contains("`broker/` does not exist"));
         assert!(found("`model/` `model/image/` `model/gone.rs`").contains("`model/gone.rs` does not exist"));
+    }
+
+    #[test]
+    fn a_table_that_differs_is_caught() {
+        assert_eq!(rows(&table()), None);
+        assert_eq!(rows(&table().replace("| *model* |", "| `model/` |")), None);
+        assert!(rows(&table().replace("*broker*", "*brokers*")).is_some());
+        assert!(rows(&table().replace("| nothing |", "| config |")).is_some());
+        assert!(rows(&(table() + "| *broker* | duty | all above | kind |\n")).is_some());
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 segment,
                 position: capacity_end - segment_start,
             };
-            let Some(id) = self.allocate_chunk(class, &label) else { return false };
+            let Some((id, class)) = self.allocate_chunk(class, &label) else { return false };
             let chunk = TailChunk { id, class, start: capacity_end, segment, clean: false };
             if let Some(partition) = self.partition_mut(slot) {
                 partition.tail.chunks.push_back(chunk);

@@ -26,13 +26,14 @@ pub(super) enum Control {
 }
 
 impl<M: ArenaMemory> ShardLog<M> {
-    /// A chunk, if need be by giving up clean ones. Without success writing is hastened, and the append comes again.
-    pub(super) fn allocate_chunk(&mut self, class: Class, label: &ChunkLabel) -> Option<ChunkId> {
+    /// A chunk of `class` or a smaller one, if need be by giving up clean ones. Without success writing is hastened, and the
+    /// append comes again.
+    pub(super) fn allocate_chunk(&mut self, class: Class, label: &ChunkLabel) -> Option<(ChunkId, Class)> {
         while self.clean_bytes > self.options.retained_bytes && self.evict_one() {}
         let mut class = class;
         loop {
             if let Some(id) = self.arena.allocate(class, label) {
-                return Some(id);
+                return Some((id, class));
             }
             if self.evict_one() {
                 continue;

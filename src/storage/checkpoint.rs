@@ -42,9 +42,12 @@ pub struct CheckpointPartition {
     pub flushed_offset: i64,
     /// Offsets below it may have been given out.
     pub reserved_offset: i64,
-    /// Where the scan of the tail begins: base offset of the segment, byte position of a batch.
+    /// Where the scan of the tail begins: base offset of the segment, byte position of a batch, that batch's offset.
     pub recovery_segment: i64,
     pub recovery_position: u64,
+    pub recovery_offset: i64,
+    /// Of a shard: control frames of its commit log before this sequence number have had their effect on what stands here.
+    pub control_sequence: u64,
     /// Largest timestamp in that segment so far, and its record's offset.
     pub max_timestamp: i64,
     pub max_timestamp_offset: i64,
@@ -54,6 +57,9 @@ pub struct CheckpointPartition {
     pub producers: Vec<ProducerRecord>,
     /// Of the base alone: the sealed segments, in order.
     pub segments: Vec<SegmentRecord>,
+    /// Offset behind the last of them. Of a shard: what the base says of segments from there on holds no more, because they
+    /// were truncated since.
+    pub segments_end: i64,
 }
 
 /// A producer in a snapshot.
@@ -117,14 +123,17 @@ impl CheckpointPartition {
         }
     }
 
-    /// The same after a truncation to `end_offset`, at byte `position` of `segment`.
+    /// The same after a truncation to `end_offset`, at byte `position` of the segment at offset `segment`.
     pub fn truncate(&mut self, end_offset: i64, segment: i64, position: u64) {
         if (segment, position) < (self.recovery_segment, self.recovery_position) {
+            // From its start, because its largest timestamp is not known.
             self.recovery_segment = segment;
-            self.recovery_position = position;
+            self.recovery_position = 0;
+            self.recovery_offset = segment;
         }
         self.flushed_offset = self.flushed_offset.min(end_offset);
         self.segments.retain(|record| record.base_offset < segment);
+        self.segments_end = self.segments_end.min(segment);
         self.epochs.retain(|&(_, start)| start < end_offset);
         for producer in &mut self.producers {
             producer.batches.retain(|batch| batch.end_offset <= end_offset);

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::operation::{CreateFile, Fault, FileId, Outcome, Task};
+use super::operation::{ASIDE, CreateFile, Fault, FileId, Outcome, Task};
 use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::{index, wide};
 use crate::runtime::Error;
@@ -92,6 +92,11 @@ fn attempt<D: BlockingDisk>(
         Task::Close { .. } => {}
         Task::Replace { path, bytes } => disk.replace_file(Path::new(path), bytes)?,
         Task::Rename { from, to } => rename(disk, Path::new(from), Path::new(to))?,
+        Task::SetAside { paths } => {
+            for path in paths {
+                missing_is_fine(disk.rename(Path::new(path), Path::new(&format!("{path}{ASIDE}"))))?;
+            }
+        }
         Task::RemoveFiles { paths } => remove_files(disk, paths)?,
         Task::RemoveFolder { path } => missing_is_fine(disk.remove_directory(Path::new(path)))?,
     }

@@ -37,6 +37,9 @@ pub enum Operation {
     Task { id: OperationId, lane: Lane, task: Task },
 }
 
+/// Ends the names of files that are about to be removed.
+pub const ASIDE: &str = ".deleted";
+
 /// Two queues of blocking work, so that a large delete does not delay an open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -62,7 +65,9 @@ pub enum Task {
     CreateCommitFile { file: FileId, path: String, bytes: u64 },
     /// Rename `from` to `to`, durable. Nothing happens if `from` is missing.
     Rename { from: String, to: String },
-    /// Remove files; missing ones are no error.
+    /// Give each file its name with [`ASIDE`] behind it; missing ones are no error.
+    SetAside { paths: Vec<String> },
+    /// Remove files, durable; missing ones are no error.
     RemoveFiles { paths: Vec<String> },
     /// Remove a folder and all in it; a missing one is no error.
     RemoveFolder { path: String },

@@ -44,6 +44,16 @@ impl Class {
         Self(self.0.saturating_sub(1))
     }
 
+    /// This class and all smaller ones, the largest first.
+    pub fn smaller_ones(self) -> impl Iterator<Item = Self> {
+        (0..=self.0).rev().map(Self)
+    }
+
+    /// All larger classes, the smallest first.
+    pub fn larger_ones(self) -> impl Iterator<Item = Self> {
+        (self.0 + 1..=Self::LARGEST.0).map(Self)
+    }
+
     const fn bit(self) -> u8 {
         1 << self.0
     }

@@ -22,8 +22,6 @@ pub mod kind {
     pub const LOG_START: u32 = 3;
     /// Offsets below `base_offset` may have been given out.
     pub const RESERVE: u32 = 4;
-    /// The partition was deleted.
-    pub const DELETE: u32 = 5;
 }
 
 /// Alignment of frames in a group.

@@ -119,6 +119,8 @@ pub struct PartitionLog {
     pub(in crate::storage) log_end_offset: Offset,
     /// Log position behind the last batch.
     pub(in crate::storage) end: u64,
+    /// Log positions below it are not given again: what is under way for truncated bytes must not count for others.
+    pub(in crate::storage) end_before_truncation: u64,
     pub(in crate::storage) pending: Pending,
     /// First offset that is not yet on stable media, and its log position.
     pub(in crate::storage) flushed_offset: Offset,
@@ -147,6 +149,8 @@ pub struct PartitionLog {
     pub(in crate::storage) dirty: bool,
     /// Something was appended since the start.
     pub(in crate::storage) touched: bool,
+    /// Base offset of the first segment that a truncation has cut or dropped since the start.
+    pub(in crate::storage) truncated_segment: Offset,
     /// Handles of segments that a truncation has dropped, to be closed.
     pub(in crate::storage) dropped_files: Vec<crate::storage::operation::FileId>,
     /// When the oldest unflushed append of a topic with `flush.ms` came.
@@ -187,6 +191,7 @@ impl PartitionLog {
             log_start_offset,
             log_end_offset,
             end,
+            end_before_truncation: 0,
             pending: Pending::starting_at(end),
             flushed_offset: log_end_offset,
             flushed_end: end,
@@ -207,6 +212,7 @@ impl PartitionLog {
             touched: false,
             unflushed_since_ms: None,
             dropped_files: Vec::new(),
+            truncated_segment: Offset(i64::MAX),
         }
     }
 
@@ -322,7 +328,7 @@ impl PartitionLog {
 
     /// Begins a new segment at the end of the log.
     pub(in crate::storage) fn begin_segment(&mut self, now_ms: i64) {
-        let start = round_up(self.end, wide(BLOCK_BYTES));
+        let start = round_up(self.end.max(self.end_before_truncation), wide(BLOCK_BYTES));
         self.segments.push_back(Segment::new(self.log_end_offset, start, now_ms));
         self.end = start;
     }
@@ -351,15 +357,11 @@ impl PartitionLog {
         self.segments.get(place)
     }
 
-    /// The segment that holds `offset`, which is below the log end.
-    pub(in crate::storage) fn segment_of_offset(&self, offset: Offset) -> Option<&Segment> {
-        let behind = self.segments.partition_point(|segment| segment.base_offset <= offset);
-        let mut place = behind.checked_sub(1)?;
-        // An empty segment can share its base offset with what follows.
-        while self.segments.get(place).is_some_and(|segment| segment.size == 0) {
-            place = place.checked_sub(1)?;
-        }
-        self.segments.get(place)
+    /// Whether everything stands in final files.
+    pub(in crate::storage) fn is_sealed(&self) -> bool {
+        self.hold.is_none()
+            && self.flushed_offset == self.log_end_offset
+            && self.segments.iter().all(|segment| segment.sealed || segment.size == 0)
     }
 
     /// Whether segment operations must wait for a truncation.

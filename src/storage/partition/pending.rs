@@ -85,10 +85,17 @@ impl Pending {
         reached
     }
 
-    /// Forgets appends behind log position `end` (truncation).
-    pub fn truncate(&mut self, end: u64) {
+    /// Forgets appends behind log position `end`, where the log now ends with `end_offset` (truncation). Everything before
+    /// `flushed_offset` has been removed as durable.
+    pub fn truncate(&mut self, end: u64, end_offset: Offset, flushed_offset: Offset) {
+        let mut cut = false;
         while self.appends.back().is_some_and(|last| last.end > end) {
             self.appends.pop_back();
+            cut = true;
+        }
+        // What was merged with a later append is still to become durable.
+        if cut && self.appends.back().map_or(flushed_offset, |last| last.end_offset) < end_offset {
+            self.appends.push_back(Append { end, end_offset });
         }
         while let Some(last) = self.direct.back_mut() {
             if last.0 >= end {
@@ -142,12 +149,23 @@ mod tests {
         pending.push(0, 100, Offset(1), true, 0);
         pending.push(100, 200, Offset(2), true, 0);
         pending.handle_commit(200);
-        pending.truncate(100);
+        pending.truncate(100, Offset(1), Offset(0));
         pending.push(100, 150, Offset(2), true, 0);
         assert_eq!(pending.poll_durable(), Some((100, Offset(1))));
         assert_eq!(pending.poll_durable(), None, "the new append has not been committed");
         pending.handle_commit(150);
         assert_eq!(pending.poll_durable(), Some((150, Offset(2))));
+    }
+
+    #[test]
+    fn truncation_keeps_what_was_merged_with_an_append_behind_it() {
+        let mut pending = Pending::starting_at(0);
+        pending.push(0, 100, Offset(1), false, 4096);
+        pending.push(100, 200, Offset(2), false, 4096);
+        pending.truncate(100, Offset(1), Offset(0));
+        pending.handle_segment(100);
+        assert_eq!(pending.poll_durable(), Some((100, Offset(1))));
+        assert!(pending.is_empty());
     }
 
     #[test]

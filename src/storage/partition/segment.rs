@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::model::Offset;
 use crate::model::batch::BatchHeader;
+use crate::model::{Offset, TopicId};
 use crate::storage::operation::FileId;
 
 /// Where the file of a segment stands.
@@ -131,6 +131,21 @@ impl SegmentIndex {
         }
     }
 
+    /// Takes an entry that a walk over batch headers has found out, so that the next walk need not begin as far away.
+    pub fn learn(&mut self, entry: IndexEntry) {
+        let place = self.entries.partition_point(|known| known.position < entry.position);
+        if self.entries.get(place).is_none_or(|known| known.position > entry.position) {
+            self.entries.insert(place, entry);
+        }
+    }
+
+    /// The last entry at or before byte `position`.
+    #[must_use]
+    pub fn entry_before(&self, position: u64) -> Option<&IndexEntry> {
+        let behind = self.entries.partition_point(|entry| entry.position <= position);
+        self.entries.get(behind.checked_sub(1)?)
+    }
+
     /// Position from which a walk over batch headers finds the batch with `offset`.
     #[must_use]
     pub fn floor_of_offset(&self, offset: Offset) -> u64 {
@@ -182,10 +197,26 @@ impl SegmentIndex {
     }
 }
 
+/// Name of the file that says whose folder it is.
+pub const METADATA_NAME: &str = "partition.metadata";
+
 /// Name of the file with `suffix` of the segment at `base_offset`: 20 digits, as Kafka's.
 #[must_use]
 pub fn file_name(base_offset: Offset, suffix: &str) -> String {
     format!("{:020}.{suffix}", base_offset.0)
+}
+
+/// Name and content of the file that says whose folder it is; Kafka's own.
+#[must_use]
+pub fn metadata_file(topic_id: TopicId) -> (String, Vec<u8>) {
+    (METADATA_NAME.to_owned(), format!("version: 0\ntopic_id: {topic_id}").into_bytes())
+}
+
+/// The topic id in the content of such a file.
+#[must_use]
+pub fn parse_metadata_file(contents: &[u8]) -> Option<TopicId> {
+    let text = std::str::from_utf8(contents).ok()?;
+    text.lines().find_map(|line| TopicId::parse(line.strip_prefix("topic_id: ")?.trim()))
 }
 
 /// The base offset in a name that [`file_name`] made.
@@ -211,6 +242,14 @@ mod tests {
         {
             assert_eq!(parse_file_name(bad, "log"), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_folder_says_whose_it_is() {
+        let (name, contents) = metadata_file(TopicId([9; 16]));
+        assert_eq!(name, "partition.metadata");
+        assert_eq!(parse_metadata_file(&contents), Some(TopicId([9; 16])));
+        assert_eq!(parse_metadata_file(b"version: 0"), None);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
-use super::RecoveryError;
+use super::{KnownPartition, RecoveryError};
 use crate::model::Offset;
 use crate::model::batch::{BatchHeader, HEADER_BYTES};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
-use crate::storage::partition::segment::{file_name, parse_file_name};
+use crate::storage::partition::segment::{file_name, metadata_file, parse_file_name};
 
 /// Handles open at once.
 const OPEN_FILES_MAX: usize = 128;
@@ -29,12 +29,12 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
     /// Writes `bytes` at `position` of the segment, which is made if it is missing.
     pub(super) fn write(
         &mut self,
-        folder: &str,
+        known: &KnownPartition,
         segment: i64,
         position: u64,
         bytes: &[u8],
     ) -> Result<(), RecoveryError> {
-        let file = self.file(folder, segment)?;
+        let file = self.file(known, segment)?;
         file.write_at(position, bytes)?;
         Ok(())
     }
@@ -42,15 +42,13 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
     /// Cuts the segment at `position`; later segments go, unless they were begun after the truncation (newer epoch).
     pub(super) fn truncate(
         &mut self,
-        folder: &str,
+        known: &KnownPartition,
         segment: i64,
         position: u64,
         leader_epoch: i32,
     ) -> Result<(), RecoveryError> {
-        if !self.folders.contains(folder) {
-            self.disk.create_directories(Path::new(folder))?;
-        }
-        self.folders.insert(folder.to_owned());
+        self.claim_folder(known)?;
+        let folder = known.folder.as_str();
         for entry in self.disk.list(Path::new(folder))? {
             let Some(base) = parse_file_name(&entry.name, "log") else { continue };
             if entry.kind != EntryKind::File || base < Offset(segment) {
@@ -58,12 +56,17 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
             }
             let gone = base > Offset(segment) || position == 0;
             if gone {
-                if self.first_epoch(folder, base.0)? <= Some(leader_epoch) {
+                if self.first_epoch(known, base.0)? <= Some(leader_epoch) {
                     self.open.remove(&(folder.to_owned(), base.0));
                     self.disk.remove(Path::new(&format!("{folder}/{}", entry.name)))?;
+                    let index = format!("{folder}/{}", file_name(base, "index"));
+                    match self.disk.remove(Path::new(&index)) {
+                        Err(error) if error.is_not_found() => {}
+                        other => other?,
+                    }
                 }
             } else {
-                let file = self.file(folder, segment)?;
+                let file = self.file(known, segment)?;
                 if file.length()? > position {
                     file.set_length(position)?;
                 }
@@ -73,28 +76,41 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
     }
 
     /// Epoch of the first batch; `None` if there is no readable one.
-    fn first_epoch(&mut self, folder: &str, segment: i64) -> Result<Option<i32>, RecoveryError> {
+    fn first_epoch(&mut self, known: &KnownPartition, segment: i64) -> Result<Option<i32>, RecoveryError> {
         let mut bytes = [0; HEADER_BYTES];
-        let read = self.file(folder, segment)?.read_at(0, &mut bytes)?;
+        let read = self.file(known, segment)?.read_at(0, &mut bytes)?;
         Ok(bytes
             .get(..read)
             .and_then(|found| BatchHeader::parse(found).ok())
             .map(|header| header.leader_epoch.0))
     }
 
-    fn file(&mut self, folder: &str, segment: i64) -> Result<&D::File, RecoveryError> {
-        let key = (folder.to_owned(), segment);
+    /// Sees to the folder, and to the file in it that says whose it is.
+    fn claim_folder(&mut self, known: &KnownPartition) -> Result<(), RecoveryError> {
+        if self.folders.insert(known.folder.clone()) {
+            self.disk.create_directories(Path::new(&known.folder))?;
+            let (name, contents) = metadata_file(known.topic_partition.topic_id);
+            let path = format!("{}/{name}", known.folder);
+            match self.disk.open(Path::new(&path), Access::Read, Caching::Buffered) {
+                Err(error) if error.is_not_found() => self.disk.replace_file(Path::new(&path), &contents)?,
+                found => drop(found?),
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, known: &KnownPartition, segment: i64) -> Result<&D::File, RecoveryError> {
+        let key = (known.folder.clone(), segment);
         if !self.open.contains_key(&key) {
-            if self.open.len() >= OPEN_FILES_MAX
+            while self.open.len() >= OPEN_FILES_MAX
                 && let Some(oldest) = self.order.pop_front()
-                && let Some(file) = self.open.remove(&oldest)
             {
-                file.sync()?;
+                if let Some(file) = self.open.remove(&oldest) {
+                    file.sync()?;
+                }
             }
-            if self.folders.insert(folder.to_owned()) {
-                self.disk.create_directories(Path::new(folder))?;
-            }
-            let path = format!("{folder}/{}", file_name(Offset(segment), "log"));
+            self.claim_folder(known)?;
+            let path = format!("{}/{}", known.folder, file_name(Offset(segment), "log"));
             let file = self.disk.open(Path::new(&path), Access::Create, Caching::Buffered)?;
             self.open.insert(key.clone(), file);
             self.order.push_back(key.clone());

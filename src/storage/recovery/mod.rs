@@ -6,6 +6,7 @@
 //! not flushed, not to what is stored; after a clean stop nothing is read but the base.
 
 mod apply;
+mod folders;
 mod partition;
 mod scan;
 mod streams;
@@ -14,11 +15,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use self::apply::SegmentFiles;
+pub use self::folders::TRASH_PREFIX;
 use self::streams::Stream;
 use super::arena::table::{self, ArenaOwner, ChunkLabel, Layout};
 use super::arena::{ChunkId, table::ARENA_BYTES_MIN};
-use super::checkpoint::{BASE_PATH, CheckpointFile, CheckpointPartition, shard_checkpoint_path};
-use super::commit_log::frame::kind;
+use super::checkpoint::{
+    BASE_PATH, CheckpointFile, CheckpointPartition, SegmentRecord, shard_checkpoint_path,
+};
+use super::commit_log::frame::{FrameHeader, kind};
 use super::partition::{LogConfig, PartitionLog};
 use super::seeded_bug::{SeededBug, planted};
 use super::side_file::SideFileError;
@@ -79,6 +83,10 @@ pub struct RecoveryReport {
     pub bytes_cut: u64,
     /// Partitions that are not served, with the reason.
     pub offline: Vec<(String, String)>,
+    /// Folders of deleted partitions, to be removed when there is time.
+    pub trash: Vec<String>,
+    /// Folders of partitions that the metadata does not know. They are left alone.
+    pub strays: Vec<String>,
 }
 
 /// Why a start is refused.
@@ -123,6 +131,7 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
             recovered.logs.push(partition::from_clean(known, last.known.get(&known.topic_partition)));
         }
     } else {
+        folders::sort_out(disk, partitions, &mut recovered.report)?;
         recover_unclean(disk, arenas, partitions, options, &mut last, &mut recovered)?;
     }
     write_base(disk, options, &recovered.logs, false)?;
@@ -239,7 +248,9 @@ fn read_last_life<D: BlockingDisk>(disk: &D) -> Result<LastLife, RecoveryError> 
         for mut partition in newer.partitions {
             let id = id_of(&partition);
             if let Some(older) = known.get(&id) {
-                partition.segments = older.segments.clone();
+                partition.segments_end = partition.segments_end.min(older.segments_end);
+                let holds = |record: &&SegmentRecord| record.base_offset < partition.segments_end;
+                partition.segments = older.segments.iter().filter(holds).cloned().collect();
             }
             known.insert(id, partition);
         }
@@ -298,34 +309,35 @@ fn replay<D: BlockingDisk>(
     files: &mut SegmentFiles<'_, D>,
     report: &mut RecoveryReport,
 ) -> Result<(), RecoveryError> {
-    for (header, body) in stream.frames(oldest_sequence) {
-        let id = TopicPartition {
-            topic_id: TopicId(header.topic_id),
-            partition: PartitionIndex(header.partition),
-        };
+    let frames = stream.frames(oldest_sequence);
+    let mut truncated = truncated_frames(&frames).into_iter();
+    for (header, body) in frames {
+        let gone = truncated.next().unwrap_or_default();
+        let id = id_of_frame(&header);
         let Some(known) = by_id.get(&id) else { continue };
         report.frames_applied += 1;
+        let covered = states.get(&id).is_some_and(|state| header.sequence < state.control_sequence);
         match header.kind {
             kind::DATA => {
                 let end = header.position + u64::from(header.body_bytes);
                 let flushed = states.get(&id).is_some_and(|state| {
                     (header.segment, end) <= (state.recovery_segment, state.recovery_position)
                 });
-                if !flushed {
-                    files.write(&known.folder, header.segment, header.position, body)?;
+                if !flushed && !gone {
+                    files.write(known, header.segment, header.position, body)?;
                 }
             }
-            kind::TRUNCATE => {
-                files.truncate(&known.folder, header.segment, header.position, header.leader_epoch)?;
+            kind::TRUNCATE if !covered => {
+                files.truncate(known, header.segment, header.position, header.leader_epoch)?;
                 if let Some(state) = states.get_mut(&id) {
                     state.truncate(header.base_offset, header.segment, header.position);
                 }
             }
-            kind::LOG_START => {
+            kind::LOG_START if !covered => {
                 let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
                 state.log_start_offset = state.log_start_offset.max(header.base_offset);
             }
-            kind::RESERVE => {
+            kind::RESERVE if !covered => {
                 let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
                 state.reserved_offset = state.reserved_offset.max(header.base_offset);
             }
@@ -333,6 +345,30 @@ fn replay<D: BlockingDisk>(
         }
     }
     Ok(())
+}
+
+/// For each frame whether a later one truncates it. Such data must not be written even for a moment: other data may stand in
+/// its place by now, of which there is no frame.
+fn truncated_frames(frames: &[(FrameHeader, &[u8])]) -> Vec<bool> {
+    let mut cuts: BTreeMap<TopicPartition, (i64, u64)> = BTreeMap::new();
+    let mut truncated: Vec<bool> = frames
+        .iter()
+        .rev()
+        .map(|(header, _)| {
+            let place = (header.segment, header.position);
+            let cut = cuts.entry(id_of_frame(header)).or_insert((i64::MAX, u64::MAX));
+            if header.kind == kind::TRUNCATE {
+                *cut = place.min(*cut);
+            }
+            header.kind == kind::DATA && place >= *cut
+        })
+        .collect();
+    truncated.reverse();
+    truncated
+}
+
+fn id_of_frame(header: &FrameHeader) -> TopicPartition {
+    TopicPartition { topic_id: TopicId(header.topic_id), partition: PartitionIndex(header.partition) }
 }
 
 /// Writes what the arena's chunks hold, and their segments lack, into the segments.
@@ -353,7 +389,8 @@ fn apply_chunks<D: BlockingDisk, M: ArenaMemory>(
         if from + index(bytes) > arena.len() {
             continue;
         }
-        files.write(&known.folder, label.segment.0, label.position, arena.read(from, index(bytes)))?;
+        tracing::trace!(number, folder = known.folder, ?label, bytes, "a chunk is applied");
+        files.write(known, label.segment.0, label.position, arena.read(from, index(bytes)))?;
         applied += 1;
     }
     Ok(applied)

@@ -42,13 +42,16 @@ pub(super) fn recover<D: BlockingDisk>(
     options: &RecoveryOptions,
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
-    let found = list_segments(disk, &known.folder)?;
+    let mut found = list_segments(disk, &known.folder)?;
+    let fresh = CheckpointPartition::fresh(known.topic_partition);
+    let state = state.unwrap_or(&fresh);
     let mut recovery = Recovery { disk, known, state, options, report, segments: VecDeque::new() };
+    recovery.remove_deleted(&mut found)?;
     match recovery.trusted(&found) {
         Ok(first) => recovery.scan_from(&found, first),
         Err(Damage { reason }) => {
             recovery.report.offline.push((known.folder.clone(), reason));
-            let mut log = from_clean(known, state);
+            let mut log = from_clean(known, Some(state));
             log.failed = true;
             Ok(log)
         }
@@ -101,11 +104,14 @@ pub(super) fn describe(log: &PartitionLog) -> Option<CheckpointPartition> {
         // The next segment begins at the end of the log.
         recovery_segment: log.log_end_offset.0,
         recovery_position: 0,
+        recovery_offset: log.log_end_offset.0,
+        control_sequence: 0,
         max_timestamp: -1,
         max_timestamp_offset: -1,
         epochs: log.epochs.entries().iter().map(|&(epoch, offset)| (epoch.0, offset.0)).collect(),
         producers: snapshot.iter().map(Into::into).collect(),
         segments: log.segments.iter().map(SegmentRecord::from).collect(),
+        segments_end: log.log_end_offset.0,
     })
 }
 
@@ -116,22 +122,43 @@ struct Damage {
 struct Recovery<'a, D> {
     disk: &'a D,
     known: &'a KnownPartition,
-    state: Option<&'a CheckpointPartition>,
+    state: &'a CheckpointPartition,
     options: &'a RecoveryOptions,
     report: &'a mut RecoveryReport,
     segments: VecDeque<Segment>,
 }
 
 impl<D: BlockingDisk> Recovery<'_, D> {
+    /// Segments that lie wholly before the log start were given up. Some may still be there, or have come back in part.
+    fn remove_deleted(&mut self, found: &mut Vec<(Offset, u64)>) -> Result<(), RecoveryError> {
+        let recovery_segment = Offset(self.state.recovery_segment);
+        let mut deleted = 0;
+        for (place, &(base, length)) in found.iter().enumerate() {
+            let next = found.get(place + 1).map(|&(next, _)| next);
+            let next = if recovery_segment > base {
+                Some(next.map_or(recovery_segment, |next| next.min(recovery_segment)))
+            } else {
+                next
+            };
+            if next.is_none_or(|next| next.0 > self.state.log_start_offset) {
+                break;
+            }
+            self.remove_segment(base, length)?;
+            deleted += 1;
+        }
+        found.drain(..deleted);
+        Ok(())
+    }
+
     /// Takes the segments before the recovery point; returns the place in `found` where the scan begins.
     fn trusted(&mut self, found: &[(Offset, u64)]) -> Result<usize, Damage> {
-        let Some(state) = self.state else { return Ok(0) };
+        let state = self.state;
         let first = found.partition_point(|&(base, _)| base.0 < state.recovery_segment);
         let trusted = found.get(..first).unwrap_or_default();
-        for record in &state.segments {
-            let gone_by_retention = state.log_start_offset > record.base_offset;
+        for (place, record) in state.segments.iter().enumerate() {
+            let next = state.segments.get(place + 1).map_or(state.segments_end, |next| next.base_offset);
             let there = trusted.iter().any(|&(base, _)| base.0 == record.base_offset);
-            if record.base_offset < state.recovery_segment && !there && !gone_by_retention {
+            if record.base_offset < state.recovery_segment && !there && next > state.log_start_offset {
                 return Err(Damage { reason: format!("segment {} is missing", record.base_offset) });
             }
         }
@@ -146,11 +173,10 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             }
             push_segment(&mut self.segments, &record);
         }
-        let position_missing = state.recovery_position > 0
-            && found.get(first).is_none_or(|&(base, length)| {
-                base.0 != state.recovery_segment || length < state.recovery_position
-            });
-        if position_missing {
+        let there = found.get(first).is_some_and(|&(base, length)| {
+            base.0 == state.recovery_segment && length >= state.recovery_position
+        });
+        if state.recovery_position > 0 && !there && state.recovery_offset > state.log_start_offset {
             let reason = format!("segment {} ends before the recovery point", state.recovery_segment);
             return Err(Damage { reason });
         }
@@ -166,7 +192,7 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             return Ok(index.segment);
         }
         let mut segment = Segment::new(base, 0, 0);
-        let expected = Expected { offset: Some(base), leader_epoch: LeaderEpoch(0), skip_crc: false };
+        let expected = Expected { offset: base, leader_epoch: LeaderEpoch(0), skip_crc: false };
         let interval = self.known.config.index_interval_bytes;
         let scanned = self
             .open(base)
@@ -188,69 +214,45 @@ impl<D: BlockingDisk> Recovery<'_, D> {
     /// Scans the segments from the recovery point on, cuts at the first batch that does not hold, removes what follows.
     fn scan_from(mut self, found: &[(Offset, u64)], first: usize) -> Result<PartitionLog, RecoveryError> {
         let mut log = with_segments(self.known, VecDeque::new(), Offset::ZERO);
-        if let Some(state) = self.state {
-            restore(&mut log, state);
-        }
-        let flushed_offset = self.state.map_or(Offset::ZERO, |state| Offset(state.flushed_offset));
-        let mut end_offset = self.state.map(|state| Offset(state.flushed_offset));
+        restore(&mut log, self.state);
+        log.epochs.truncate(Offset(self.state.recovery_offset));
         let mut expected = Expected {
-            offset: None,
+            offset: Offset(self.state.recovery_offset),
             leader_epoch: log.epochs.latest().unwrap_or(LeaderEpoch(0)),
             skip_crc: planted(self.options.seeded_bug, SeededBug::MissCrcCheck),
         };
-        let keep_tail = planted(self.options.seeded_bug, SeededBug::KeepTornTail);
         let mut broken = false;
-        let mut scanned_any = false;
-        for &(base, length) in found.get(first..).unwrap_or_default() {
-            let begins_here =
-                if scanned_any { expected.offset == Some(base) } else { self.may_begin_at(base) };
-            if broken || !begins_here {
-                broken = true;
+        tracing::debug!(
+            folder = self.known.folder,
+            ?found,
+            first,
+            segment = self.state.recovery_segment,
+            position = self.state.recovery_position,
+            offset = self.state.recovery_offset,
+            flushed_offset = self.state.flushed_offset,
+            log_start_offset = self.state.log_start_offset,
+            "a partition is scanned"
+        );
+        for (place, &(base, length)) in found.get(first..).unwrap_or_default().iter().enumerate() {
+            let at_recovery_point = base.0 == self.state.recovery_segment;
+            // The segment at the recovery point, and more, may have gone with the log start.
+            if place == 0 && !at_recovery_point && base.0 <= self.state.log_start_offset {
+                expected.offset = expected.offset.max(base);
+            }
+            broken |= !at_recovery_point && base != expected.offset;
+            if broken {
                 self.remove_segment(base, length)?;
-                continue;
+            } else {
+                let from = if at_recovery_point { self.state.recovery_position } else { 0 };
+                expected = self.scan_segment(base, from, length, expected, &mut log)?;
             }
-            let from = self.start_of_scan(base);
-            if from == 0 {
-                expected.offset = Some(base);
-            }
-            let start = self.segments.back().map_or(0, |last| (last.end() + 4095) & !4095);
-            let mut segment = Segment::new(base, start, self.options.now_ms);
-            self.seed_timestamps(&mut segment);
-            let file = self.open(base)?;
-            let interval = self.known.config.index_interval_bytes;
-            let now_ms = self.options.now_ms;
-            let scanned = scan(&file, from, expected, |header, at| {
-                segment.note_batch(header, at, interval);
-                log.epochs.note(header.leader_epoch, header.base_offset);
-                if header.is_idempotent() && header.base_offset >= flushed_offset {
-                    log.producers.note(header, now_ms.min(header.max_timestamp.max(0)), Offset(i64::MAX));
-                }
-            })?;
-            self.report.bytes_scanned += scanned.end - from;
-            self.report.bytes_cut += length - scanned.end;
-            broken = scanned.end < length;
-            scanned_any = true;
-            expected = scanned.next;
-            if scanned.end == 0 {
-                drop(file);
-                self.remove_segment(base, 0)?;
-                expected.offset = Some(base);
-                continue;
-            }
-            end_offset = scanned.next.offset;
-            segment.size = if keep_tail { length } else { scanned.end };
-            if scanned.end < length && !keep_tail {
-                file.set_length(scanned.end)?;
-                file.sync()?;
-            }
-            segment.index.loaded = true;
-            self.seal(segment)?;
         }
         self.disk_sync()?;
-        let end_offset = end_offset.unwrap_or(Offset::ZERO);
-        if end_offset < flushed_offset {
-            let reason =
-                format!("the log ends at {end_offset}, it was on stable media up to {flushed_offset}");
+        let start = Offset(self.state.log_start_offset);
+        let end_offset = expected.offset.max(start);
+        if end_offset.0 < self.state.flushed_offset {
+            let known = self.state.flushed_offset;
+            let reason = format!("the log ends at {end_offset}, it was on stable media up to {known}");
             self.report.offline.push((self.known.folder.clone(), reason));
             log.failed = true;
             return Ok(log);
@@ -258,34 +260,54 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         let mut recovered = with_segments(self.known, std::mem::take(&mut self.segments), end_offset);
         recovered.producers = log.producers;
         recovered.epochs = log.epochs;
-        recovered.log_start_offset = recovered
-            .log_start_offset
-            .max(self.state.map_or(Offset::ZERO, |state| Offset(state.log_start_offset)));
-        recovered.log_start_offset = recovered.log_start_offset.min(recovered.log_end_offset);
+        recovered.log_start_offset = recovered.log_start_offset.max(start);
         Ok(recovered)
     }
 
-    /// The first segment scanned is the one at the recovery point, unless that has gone with the log start.
-    fn may_begin_at(&self, base: Offset) -> bool {
-        self.state.is_none_or(|state| {
-            let fresh = state.recovery_segment == 0 && state.recovery_position == 0;
-            base.0 == state.recovery_segment || base.0 <= state.log_start_offset || fresh
-        })
-    }
-
-    fn start_of_scan(&self, base: Offset) -> u64 {
-        self.state.filter(|state| state.recovery_segment == base.0).map_or(0, |state| state.recovery_position)
-    }
-
-    /// What lies before the recovery point is not read again: its largest timestamp comes from the checkpoint.
-    fn seed_timestamps(&self, segment: &mut Segment) {
-        if let Some(state) = self.state
-            && state.recovery_segment == segment.base_offset.0
-            && state.recovery_position > 0
-        {
-            segment.max_timestamp = state.max_timestamp;
-            segment.max_timestamp_offset = Offset(state.max_timestamp_offset);
+    /// Scans one segment from byte `from` on and takes what is good of it, on stable media. Returns what must come next.
+    fn scan_segment(
+        &mut self,
+        base: Offset,
+        from: u64,
+        length: u64,
+        expected: Expected,
+        log: &mut PartitionLog,
+    ) -> Result<Expected, RecoveryError> {
+        let start = self.segments.back().map_or(0, |last| (last.end() + 4095) & !4095);
+        let mut segment = Segment::new(base, start, self.options.now_ms);
+        if from > 0 {
+            // What lies before is not read again: its largest timestamp comes from the checkpoint.
+            segment.max_timestamp = self.state.max_timestamp;
+            segment.max_timestamp_offset = Offset(self.state.max_timestamp_offset);
         }
+        let file = self.open(base)?;
+        let interval = self.known.config.index_interval_bytes;
+        let now_ms = self.options.now_ms;
+        let flushed_offset = Offset(self.state.flushed_offset);
+        let scanned = scan(&file, from, expected, |header, at| {
+            segment.note_batch(header, at, interval);
+            log.epochs.note(header.leader_epoch, header.base_offset);
+            if header.is_idempotent() && header.base_offset >= flushed_offset {
+                log.producers.note(header, now_ms.min(header.max_timestamp.max(0)), Offset(i64::MAX));
+            }
+        })?;
+        self.report.bytes_scanned += scanned.end - from;
+        self.report.bytes_cut += length.saturating_sub(scanned.end);
+        if scanned.end == 0 {
+            drop(file);
+            self.remove_segment(base, 0)?;
+            return Ok(scanned.next);
+        }
+        let keep_tail = planted(self.options.seeded_bug, SeededBug::KeepTornTail);
+        segment.size = if keep_tail { length } else { scanned.end };
+        if segment.size < length {
+            file.set_length(segment.size)?;
+        }
+        // What was read may have been in the cache alone: from now on it counts as being on stable media.
+        file.sync()?;
+        segment.index.loaded = true;
+        self.seal(segment)?;
+        Ok(scanned.next)
     }
 
     fn remove_segment(&mut self, base: Offset, bytes: u64) -> Result<(), RecoveryError> {

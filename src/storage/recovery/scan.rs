@@ -14,8 +14,8 @@ const BATCH_BYTES_MAX: usize = 1 << 30;
 /// What the next batch must be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
-    /// Its base offset; `None` accepts any (the scan begins in an unknown segment).
-    pub(super) offset: Option<Offset>,
+    /// Its base offset.
+    pub(super) offset: Offset,
     /// Its epoch at least.
     pub(super) leader_epoch: LeaderEpoch,
     /// The planted mistake: believe every CRC.
@@ -49,7 +49,7 @@ pub(super) fn scan<F: BlockingFile>(
             if needed > BATCH_BYTES_MAX || at + wide(needed) > length {
                 break;
             }
-            window.resize(needed.max(WINDOW_BYTES), 0);
+            window.resize(needed.max(WINDOW_BYTES).min(index(length - at)), 0);
             let read = file.read_at(at, &mut window)?;
             window.truncate(read);
             window_start = at;
@@ -63,9 +63,13 @@ pub(super) fn scan<F: BlockingFile>(
                 continue;
             }
         }
-        let Some(header) = good_batch(rest, &expected) else { break };
+        let Some(header) = good_batch(rest, &expected) else {
+            let found = BatchHeader::check(rest);
+            tracing::debug!(at, length, ?expected, ?found, "a scan ends");
+            break;
+        };
         note(&header, at);
-        expected.offset = Some(header.end_offset());
+        expected.offset = header.end_offset();
         expected.leader_epoch = header.leader_epoch;
         at += wide(header.size_bytes);
     }
@@ -79,6 +83,5 @@ fn good_batch(bytes: &[u8], expected: &Expected) -> Option<BatchHeader> {
     } else {
         checked.ok()?
     };
-    let in_order = expected.offset.is_none_or(|offset| header.base_offset == offset);
-    (in_order && header.leader_epoch >= expected.leader_epoch && header.base_offset.0 >= 0).then_some(header)
+    (header.base_offset == expected.offset && header.leader_epoch >= expected.leader_epoch).then_some(header)
 }

@@ -167,11 +167,27 @@ impl<M: ArenaMemory> ShardLog<M> {
                 segment,
                 position: capacity_end - segment_start,
             };
-            let Some((id, class)) = self.allocate_chunk(class, &label) else { return false };
+            let Some((id, class)) = self.allocate_chunk(class, &label) else {
+                self.give_up_unused_chunks(slot);
+                return false;
+            };
             let chunk = TailChunk { id, class, start: capacity_end, segment, clean: false };
             if let Some(partition) = self.partition_mut(slot) {
                 partition.tail.chunks.push_back(chunk);
             }
+        }
+    }
+
+    /// Chunks behind the end of the log were taken for an append that then did not fit: others may need them, and the next
+    /// segment may begin before them.
+    fn give_up_unused_chunks(&mut self, slot: PartitionSlot) {
+        let number = index(u64::from(slot.0));
+        let Some(partition) = self.partitions.get_mut(number).and_then(Option::as_deref_mut) else { return };
+        while let Some(last) = partition.tail.chunks.back().copied()
+            && last.start >= partition.end
+        {
+            partition.tail.chunks.pop_back();
+            self.arena.disown(last.id);
         }
     }
 

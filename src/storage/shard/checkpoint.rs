@@ -1,6 +1,7 @@
 //! Checkpoints: what recovery may rely on, written after each flush round; then the commit log can be used again.
 
 use super::{PartitionSlot, Purpose, ShardLog};
+use crate::model::Offset;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::checkpoint::{CheckpointFile, CheckpointPartition, shard_checkpoint_path};
 use crate::storage::operation::{Fault, Lane, Task};
@@ -21,13 +22,14 @@ impl<M: ArenaMemory> ShardLog<M> {
     pub(super) fn begin_checkpoint(&mut self) {
         let mut synced = Vec::new();
         let mut partitions = Vec::new();
+        let control_sequence = self.commit.next_sequence();
         for (slot, partition) in self.partitions() {
             // A partition in the middle of a truncation is described by its frames; its marks stay.
             if partition.failed || !partition.touched || partition.hold.is_some() {
                 continue;
             }
             synced.push((slot, partition.segment_synced_end()));
-            partitions.push(describe(partition));
+            partitions.push(CheckpointPartition { control_sequence, ..describe(partition) });
         }
         // Control frames of held partitions are not in the checkpoint, so none is counted as covered.
         let held = self.partitions().any(|(_, partition)| partition.hold.is_some());
@@ -117,6 +119,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 let mut described = describe(log);
                 described.segments =
                     log.segments.iter().filter(|segment| segment.size > 0).map(Into::into).collect();
+                described.segments_end = log.log_end_offset.0;
                 described
             })
             .collect()
@@ -125,17 +128,11 @@ impl<M: ArenaMemory> ShardLog<M> {
 
 /// What recovery needs to know of a partition; without its segments.
 fn describe(partition: &PartitionLog) -> CheckpointPartition {
-    let synced_end = partition.segment_synced_end();
-    // The scan begins at a batch boundary that is on stable media in the segment.
-    let (recovery_segment, recovery_position) = if partition.flushed_end <= synced_end {
-        place_of(partition, partition.flushed_end)
-    } else {
-        floor_boundary(partition, synced_end)
-    };
+    let from = recovery_point(partition);
     let timestamps = partition
         .segments
         .iter()
-        .find(|segment| segment.base_offset.0 == recovery_segment)
+        .find(|segment| segment.base_offset == from.segment)
         .map_or((-1, -1), |segment| (segment.max_timestamp, segment.max_timestamp_offset.0));
     CheckpointPartition {
         topic_id: partition.topic_partition.topic_id.0,
@@ -143,38 +140,54 @@ fn describe(partition: &PartitionLog) -> CheckpointPartition {
         log_start_offset: partition.log_start_offset.0,
         flushed_offset: partition.flushed_offset.0,
         reserved_offset: partition.reserved_offset.max(partition.reserving.unwrap_or_default()).0,
-        recovery_segment,
-        recovery_position,
+        recovery_segment: from.segment.0,
+        recovery_position: from.position,
+        recovery_offset: from.offset.0,
+        control_sequence: 0,
         max_timestamp: timestamps.0,
         max_timestamp_offset: timestamps.1,
         epochs: partition.epochs.entries().iter().map(|&(epoch, offset)| (epoch.0, offset.0)).collect(),
         producers: partition.producers.snapshot(partition.flushed_offset).iter().map(Into::into).collect(),
         segments: Vec::new(),
+        segments_end: partition.truncated_segment.0,
     }
 }
 
-/// Segment (base offset) and byte position of log position `at`, a batch boundary; the later segment if two meet there.
-fn place_of(partition: &PartitionLog, at: u64) -> (i64, u64) {
-    partition
-        .segments
-        .iter()
-        .rev()
-        .find(|segment| segment.start <= at)
-        .map_or((partition.log_end_offset.0, 0), |segment| {
-            (segment.base_offset.0, (at - segment.start).min(segment.size))
-        })
+/// A batch boundary: base offset of the segment, byte position there, offset of the batch that begins there.
+struct Boundary {
+    segment: Offset,
+    position: u64,
+    offset: Offset,
 }
 
-/// The last indexed batch boundary at or before log position `at`.
-fn floor_boundary(partition: &PartitionLog, at: u64) -> (i64, u64) {
-    let (segment, position) = place_of(partition, at);
-    let boundary = partition
-        .segments
-        .iter()
-        .find(|candidate| candidate.base_offset.0 == segment)
-        .and_then(|found| {
-            found.index.entries().take_while(|entry| entry.position <= position).last().copied()
-        })
-        .map_or(0, |entry| entry.position);
-    (segment, boundary)
+/// Where the scan of the tail shall begin: the last known boundary up to which everything is on stable media in segments. What
+/// lies in an earlier segment is trusted unread, so it is never behind a segment that is not sealed.
+fn recovery_point(partition: &PartitionLog) -> Boundary {
+    let synced_end = partition.segment_synced_end();
+    // Segments that were given up were sealed, even if that is not counted yet.
+    let first = partition.segments.front().map_or(0, |first| first.start);
+    let at = partition.flushed_end.min(synced_end).max(first);
+    let unsealed = partition.segments.iter().find(|segment| !segment.sealed && segment.size > 0);
+    let behind = partition.segments.partition_point(|segment| segment.start <= at);
+    let holding = behind.checked_sub(1).and_then(|place| partition.segments.get(place));
+    let holding = match (holding, unsealed) {
+        (Some(holding), Some(unsealed)) if unsealed.start < holding.start => Some(unsealed),
+        (holding, _) => holding,
+    };
+    let Some(segment) = holding else {
+        return Boundary { segment: partition.log_end_offset, position: 0, offset: partition.log_end_offset };
+    };
+    let position = (at - segment.start).min(segment.size);
+    if segment.sealed && position == segment.size && at == partition.flushed_end {
+        // A segment that is not there yet begins where the log goes on, perhaps behind offsets without records.
+        return Boundary { segment: partition.flushed_offset, position: 0, offset: partition.flushed_offset };
+    }
+    if at == partition.flushed_end && segment.start + position == at {
+        return Boundary { segment: segment.base_offset, position, offset: partition.flushed_offset };
+    }
+    let entry = segment.index.entries().take_while(|entry| entry.position <= position).last();
+    entry.map_or(
+        Boundary { segment: segment.base_offset, position: 0, offset: segment.base_offset },
+        |entry| Boundary { segment: segment.base_offset, position: entry.position, offset: entry.offset },
+    )
 }

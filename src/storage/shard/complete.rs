@@ -3,8 +3,9 @@
 use super::{Event, PartitionSlot, Purpose, ShardLog};
 use crate::model::Offset;
 use crate::runtime::memory::ArenaMemory;
+use crate::storage::arena::ChunkId;
 use crate::storage::commit_log::Entry;
-use crate::storage::operation::{Completion, Fault, FileId, Outcome, WritePiece};
+use crate::storage::operation::{Completion, Fault, FileId, Lane, Outcome, Task, WritePiece};
 use crate::storage::partition::segment::FileState;
 
 impl<M: ArenaMemory> ShardLog<M> {
@@ -52,14 +53,19 @@ impl<M: ArenaMemory> ShardLog<M> {
                 self.after_segment_operation(slot);
             }
             Purpose::Remove { slot } => self.end_removal(slot, fault),
+            Purpose::SetAside { paths } => self.end_set_aside(paths),
+            Purpose::Deleted { trash } => {
+                self.task(Lane::Slow, Task::RemoveFolder { path: trash }, Purpose::Nothing);
+            }
             Purpose::Checkpoint(capture) => self.end_checkpoint(&capture, fault),
             Purpose::CommitFile { file, bytes } => self.end_commit_file(file, bytes, fault),
             Purpose::Extent { slot, segment, extent, valid_bytes } => {
-                self.end_extent(slot, segment, extent, valid_bytes, outcome);
+                self.end_extent(id, slot, segment, extent, valid_bytes, outcome);
             }
             Purpose::Index { slot, segment } => self.end_index(slot, segment, outcome),
             Purpose::Nothing => {}
         }
+        self.proceed_truncations();
         self.note_room();
     }
 
@@ -187,7 +193,12 @@ impl<M: ArenaMemory> ShardLog<M> {
             segment.sealed = true;
             segment.allocated = segment.size;
         }
-        self.proceed_truncation(slot);
+        // A segment that was closed after its last write has chunks that no write has found to be complete.
+        let partition = self.partition(slot);
+        let chunks = partition.into_iter().flat_map(|partition| &partition.tail.chunks);
+        let held = chunks.filter(|chunk| chunk.segment == base_offset && !chunk.clean);
+        let ids: Vec<ChunkId> = held.map(|chunk| chunk.id).collect();
+        self.note_chunks_clean(slot, &ids);
     }
 
     /// A full disk is waited for; anything else takes the partition out of service, and nothing is simply retried.
@@ -195,6 +206,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         if fault == Fault::NoSpace {
             if let Some(partition) = self.partition_mut(slot) {
                 partition.no_space = true;
+                self.full.insert(slot);
             }
             self.next_round_ms = self.next_round_ms.min(self.now_ms.saturating_add(1_000));
             self.finish_round_partition(slot);

@@ -6,10 +6,10 @@ use crate::model::number::wide;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::arena::table::ChunkLabel;
 use crate::storage::arena::{ChunkId, Class};
-use crate::storage::commit_log::frame::{FrameHeader, kind};
+use crate::storage::commit_log::frame::FrameHeader;
 use crate::storage::commit_log::{Entry, FILE_BYTES_MIN};
-use crate::storage::operation::{FileId, Lane, Operation, Task};
-use crate::storage::partition::segment::{FileState, file_name};
+use crate::storage::operation::{ASIDE, FileId, Lane, Operation, Task};
+use crate::storage::partition::segment::{FileState, file_name, metadata_file};
 
 /// Partitions that an allocation without success sets writing.
 const PRESSURE_PARTITIONS: usize = 64;
@@ -22,27 +22,24 @@ pub(super) enum Control {
     Reserve { upto: Offset },
     Truncate,
     LogStart { remove: Vec<String> },
-    Delete { folder: String, trash: String },
 }
 
 impl<M: ArenaMemory> ShardLog<M> {
-    /// A chunk of `class` or a smaller one, if need be by giving up clean ones. Without success writing is hastened, and the
+    /// A chunk of `class` or of another one, if need be by giving up clean ones. Without success writing is hastened, and the
     /// append comes again.
     pub(super) fn allocate_chunk(&mut self, class: Class, label: &ChunkLabel) -> Option<(ChunkId, Class)> {
         while self.clean_bytes > self.options.retained_bytes && self.evict_one() {}
-        let mut class = class;
         loop {
-            if let Some(id) = self.arena.allocate(class, label) {
-                return Some((id, class));
+            // Smaller ones first, largest of them first; larger ones only when all slabs are divided.
+            for other in class.smaller_ones().chain(class.larger_ones()) {
+                if let Some(id) = self.arena.allocate(other, label) {
+                    return Some((id, other));
+                }
             }
-            if self.evict_one() {
-                continue;
-            }
-            if class == Class::SMALLEST {
+            if !self.evict_one() {
                 self.relieve_pressure();
                 return None;
             }
-            class = class.smaller();
         }
     }
 
@@ -106,10 +103,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
         let file = self.fresh_file();
         let Some(partition) = self.partition_mut(slot) else { return };
-        let folder_file = (
-            "partition.metadata".to_owned(),
-            format!("version: 0\ntopic_id: {}", partition.topic_partition.topic_id).into_bytes(),
-        );
+        let folder_file = metadata_file(partition.topic_partition.topic_id);
         let path = format!("{}/{}", partition.folder, file_name(base_offset, "log"));
         let Some(segment) = partition.segment_at(base_offset) else { return };
         let on_disk = matches!(segment.file, FileState::Closed { on_disk: true });
@@ -134,7 +128,8 @@ impl<M: ArenaMemory> ShardLog<M> {
             if segment.file != FileState::Open(file) {
                 continue;
             }
-            if busy {
+            // What is under way may be about any segment that is not sealed.
+            if busy && !segment.sealed {
                 self.open_files.push_back((slot, base_offset, file));
                 continue;
             }
@@ -150,11 +145,15 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.task(Lane::Files, Task::Close { file }, Purpose::Nothing);
     }
 
-    /// After something was closed or became idle: goes on with partitions that wait for a handle.
+    /// After something was closed or became idle: goes on with partitions that wait for a handle, until one waits again.
     pub(super) fn feed_starved_of_files(&mut self) {
-        if let Some(slot) = self.starved_of_files.pop_front() {
+        while let Some(slot) = self.starved_of_files.pop_front() {
+            let others = self.starved_of_files.len();
             self.pump(slot);
             self.events.push_back(Event::ReadReady(slot));
+            if self.starved_of_files.len() > others {
+                return;
+            }
         }
     }
 
@@ -215,30 +214,36 @@ impl<M: ArenaMemory> ShardLog<M> {
             Control::Truncate => self.handle_truncation_durable(slot),
             Control::LogStart { remove } => {
                 let delay = self.partition(slot).map_or(0, |log| log.config().file_delete_delay_ms);
-                self.remove_later(remove, delay);
-            }
-            Control::Delete { folder, trash } => {
-                self.task(Lane::Files, Task::Rename { from: folder, to: trash.clone() }, Purpose::Nothing);
-                self.task(Lane::Slow, Task::RemoveFolder { path: trash }, Purpose::Nothing);
+                self.remove_later(slot, remove, delay);
             }
         }
     }
 
     /// Removes files after a delay, so that readers that just found them can finish.
-    pub(super) fn remove_later(&mut self, paths: Vec<String>, delay_ms: i64) {
+    pub(super) fn remove_later(&mut self, slot: PartitionSlot, paths: Vec<String>, delay_ms: i64) {
         if !paths.is_empty() {
             self.next_removal += 1;
-            self.removals.insert((self.now_ms.saturating_add(delay_ms), self.next_removal), paths);
+            let when = self.now_ms.saturating_add(delay_ms);
+            self.removals.insert((when, self.next_removal), (slot, paths));
         }
     }
 
+    /// Files whose time has come get other names first: removing them takes long, and meanwhile another partition may have
+    /// taken the folder's name.
     pub(super) fn remove_due_files(&mut self) {
         while let Some(entry) = self.removals.first_entry()
-            && entry.key().0 <= self.now_ms
+            && (entry.key().0 <= self.now_ms || self.closing)
         {
-            let paths = entry.remove();
-            self.task(Lane::Slow, Task::RemoveFiles { paths }, Purpose::Nothing);
+            let (slot, paths) = entry.remove();
+            if self.partition(slot).is_some() {
+                let aside = paths.iter().map(|path| format!("{path}{ASIDE}")).collect();
+                self.task(Lane::Files, Task::SetAside { paths }, Purpose::SetAside { paths: aside });
+            }
         }
+    }
+
+    pub(super) fn end_set_aside(&mut self, paths: Vec<String>) {
+        self.task(Lane::Slow, Task::RemoveFiles { paths }, Purpose::Nothing);
     }
 
     /// Asks for one more commit-log file when the stream is more than half used and may grow.
@@ -264,19 +269,14 @@ impl<M: ArenaMemory> ShardLog<M> {
         );
     }
 
-    /// Deletes a partition: its frames will not be replayed, its folder goes away in the background.
+    /// Deletes a partition; its folder goes away in the background. The metadata no longer knows it: its frames and chunks are
+    /// not replayed, and a folder left by a death is found by the topic id in it.
     /// `trash`: a folder name that nothing else has. The name is free for another partition as soon as this returns.
     pub fn delete_partition(&mut self, slot: PartitionSlot, trash: String) {
         let Some(partition) = self.partition(slot) else { return };
         let folder = partition.folder.clone();
-        let offset = partition.log_end_offset;
-        if self.commit.has_room(0) {
-            self.push_control(slot, kind::DELETE, offset, Control::Delete { folder, trash });
-        } else {
-            // The metadata log no longer knows the topic: recovery drops its frames without being told.
-            self.task(Lane::Files, Task::Rename { from: folder, to: trash.clone() }, Purpose::Nothing);
-            self.task(Lane::Slow, Task::RemoveFolder { path: trash }, Purpose::Nothing);
-        }
+        // At once, in the lane in which files are made: before those of the next partition of this name.
+        self.task(Lane::Files, Task::Rename { from: folder, to: trash.clone() }, Purpose::Deleted { trash });
         let number = crate::model::number::index(u64::from(slot.0));
         let Some(mut partition) = self.partitions.get_mut(number).and_then(Option::take) else { return };
         for mark in partition.marks.drain(..) {
@@ -325,6 +325,8 @@ impl<M: ArenaMemory> ShardLog<M> {
         if partition.failed {
             return;
         }
+        // The frame may be one of bytes that were truncated before it was handed out.
+        let end = end.min(partition.end);
         match partition.marks.back_mut() {
             Some(last) if last.file_sequence == file_sequence => last.end = last.end.max(end),
             _ => {

@@ -91,11 +91,8 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     /// A disk that was full may have room again: tries what was given up.
     pub(super) fn retry_no_space(&mut self) {
-        let slots: Vec<PartitionSlot> = self.dirty.iter().copied().collect();
-        for slot in slots {
-            if let Some(partition) = self.partition_mut(slot)
-                && partition.no_space
-            {
+        for slot in std::mem::take(&mut self.full) {
+            if let Some(partition) = self.partition_mut(slot) {
                 partition.no_space = false;
                 partition.flush_goal = partition.end;
                 self.changed = true;

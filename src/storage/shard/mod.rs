@@ -104,6 +104,8 @@ enum Purpose {
     Allocate { slot: PartitionSlot, segment: Offset, bytes: u64 },
     Seal { slot: PartitionSlot, segment: Offset },
     Remove { slot: PartitionSlot },
+    SetAside { paths: Vec<String> },
+    Deleted { trash: String },
     Checkpoint(Box<Capture>),
     CommitFile { file: FileId, bytes: u64 },
     Extent { slot: PartitionSlot, segment: Offset, extent: u64, valid_bytes: u64 },
@@ -142,13 +144,17 @@ pub struct ShardLog<M> {
     cache: ExtentCache,
     /// Control frames on their way, by token.
     controls: BTreeMap<u64, files::Control>,
+    /// Partitions for which the disk had no room.
+    full: BTreeSet<PartitionSlot>,
+    /// Partitions whose truncation waits for something.
+    truncating: BTreeSet<PartitionSlot>,
     /// Partitions with `flush.ms`, by when they are due.
     flush_deadlines: BTreeSet<(i64, PartitionSlot)>,
     /// Something happened that the newest checkpoint does not know.
     changed: bool,
     next_token: u64,
     /// Files to be removed at a time.
-    removals: BTreeMap<(i64, u64), Vec<String>>,
+    removals: BTreeMap<(i64, u64), (PartitionSlot, Vec<String>)>,
     next_removal: u64,
     next_retention_ms: i64,
     segment_operations: usize,
@@ -185,6 +191,8 @@ impl<M: ArenaMemory> ShardLog<M> {
             starved: false,
             cache: ExtentCache::new(options.read_cache_bytes),
             controls: BTreeMap::new(),
+            full: BTreeSet::new(),
+            truncating: BTreeSet::new(),
             flush_deadlines: BTreeSet::new(),
             changed: false,
             next_token: 1,
@@ -279,6 +287,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// Does what is due at `now_ms`.
     pub fn handle_time(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
+        self.proceed_truncations();
         self.remove_due_files();
         self.flush_due_partitions();
         if now_ms >= self.next_retention_ms {
@@ -302,18 +311,19 @@ impl<M: ArenaMemory> ShardLog<M> {
             }
             self.pump(slot);
         }
+        self.remove_due_files();
     }
 
     /// Whether everything is sealed and nothing is in flight, after [`Self::begin_close`].
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closing
-            && self.operations.is_empty()
-            && self.in_flight.is_empty()
-            && self.commit.is_idle()
-            && self
-                .partitions()
-                .all(|(_, log)| log.failed || log.segments.iter().all(|s| s.sealed || s.size == 0))
+        self.closing && self.is_idle() && self.partitions().all(|(_, log)| log.failed || log.is_sealed())
+    }
+
+    /// Whether nothing is wanted of the driver or under way, and every frame is durable.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.operations.is_empty() && self.in_flight.is_empty() && self.commit.is_idle()
     }
 
     /// Whether some partition has failed: then a stop is not clean.

@@ -3,7 +3,8 @@
 //! A read never copies records: it returns pieces that name arena memory (pinned) or cached extents (counted). Bytes behind
 //! what a completed write covers come from memory only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Event, PartitionSlot, Purpose, ShardLog};
@@ -12,8 +13,8 @@ use crate::model::batch::{BatchHeader, HEADER_BYTES};
 use crate::model::number::{index, round_up, wide};
 use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
 use crate::storage::arena::ChunkId;
-use crate::storage::operation::{Lane, Operation, Outcome, Task};
-use crate::storage::partition::segment::{FileState, IndexEntry, Segment, SegmentIndex, file_name};
+use crate::storage::operation::{Lane, Operation, OperationId, Outcome, Task};
+use crate::storage::partition::segment::{FileState, IndexEntry, SegmentIndex, file_name};
 use crate::storage::side_file;
 
 /// Unit of the cache. Bytes.
@@ -65,10 +66,21 @@ pub(super) enum Search<T> {
 
 type ExtentKey = (PartitionSlot, i64, u64);
 
+/// Whether an extent must be there for a read to go on, or would be good to have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Now,
+    Ahead,
+}
+
 #[derive(Debug)]
 enum ExtentState {
-    Loading,
-    Ready { buffer: Arc<AlignedBuffer>, valid_bytes: u64 },
+    /// By this operation: a completion for an extent that was forgotten meanwhile is not it.
+    Loading(OperationId),
+    Ready {
+        buffer: Arc<AlignedBuffer>,
+        valid_bytes: u64,
+    },
     Failed,
 }
 
@@ -85,11 +97,22 @@ pub(super) struct ExtentCache {
     bytes: u64,
     bytes_max: u64,
     clock: u64,
+    /// The partition whose read needs more than fits: it alone may exceed the bound, by one batch.
+    exceeding: Option<PartitionSlot>,
+    /// Partitions whose reads wait until something is not in use any more.
+    waiting: BTreeSet<PartitionSlot>,
 }
 
 impl ExtentCache {
     pub(super) const fn new(bytes_max: u64) -> Self {
-        Self { extents: BTreeMap::new(), bytes: 0, bytes_max, clock: 0 }
+        Self {
+            extents: BTreeMap::new(),
+            bytes: 0,
+            bytes_max,
+            clock: 0,
+            exceeding: None,
+            waiting: BTreeSet::new(),
+        }
     }
 
     pub(super) fn forget(&mut self, slot: PartitionSlot) {
@@ -126,15 +149,29 @@ impl ExtentCache {
     /// Makes room for one more extent; false if everything is in use.
     fn make_room(&mut self) -> bool {
         while self.bytes + EXTENT_BYTES > self.bytes_max {
-            let unused = self.extents.iter().filter(|(_, extent)| match &extent.state {
-                ExtentState::Loading => false,
+            let unused = self.extents.iter().filter(|(_, found)| match &found.state {
+                ExtentState::Loading(_) => false,
                 ExtentState::Ready { buffer, .. } => Arc::strong_count(buffer) == 1,
                 ExtentState::Failed => true,
             });
             let Some((&key, _)) = unused.min_by_key(|(_, extent)| extent.last_used) else { return false };
             self.remove(key);
         }
+        self.exceeding = None;
         true
+    }
+
+    /// Like [`Self::make_room`]; but one partition at a time gets what it needs even so, or a batch larger than the cache could
+    /// never be read.
+    fn insist_on_room(&mut self, slot: PartitionSlot) -> bool {
+        if self.make_room() {
+            return true;
+        }
+        let granted = *self.exceeding.get_or_insert(slot) == slot;
+        if !granted {
+            self.waiting.insert(slot);
+        }
+        granted
     }
 
     fn take_failed(&mut self, slot: PartitionSlot, segment: Offset, extent: u64) -> bool {
@@ -178,7 +215,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let (at, first_bytes, segment_end) = match self.locate(slot, offset) {
             Search::Found(found) => found,
             Search::Pending => return Ok(ReadDone { bytes: 0, pending: true }),
-            Search::Missing => return Err(ReadError::OffsetOutOfRange),
+            Search::Missing => return Ok(EMPTY),
             Search::Failed => return Err(ReadError::Storage),
         };
         let wanted = if whole_first { bytes_max.max(first_bytes) } else { bytes_max };
@@ -199,7 +236,8 @@ impl<M: ArenaMemory> ShardLog<M> {
         let before = pieces.len();
         let mut position = at;
         while position < end {
-            match self.piece_at(slot, position, end) {
+            let wanted = if position < needed || position == at { Wanted::Now } else { Wanted::Ahead };
+            match self.piece_at(slot, position, end, wanted) {
                 Search::Found(piece) => {
                     position += match &piece {
                         ReadPiece::Arena { bytes, .. } | ReadPiece::Cached { bytes, .. } => *bytes,
@@ -209,7 +247,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 Search::Pending if position > at && position >= needed => break,
                 missing => {
                     let partial = pieces.split_off(before);
-                    self.release(partial);
+                    self.give_back(partial);
                     return match missing {
                         Search::Pending => Ok(ReadDone { bytes: 0, pending: true }),
                         _ => Err(ReadError::Storage),
@@ -221,7 +259,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 
     /// One piece that begins at log position `at`.
-    fn piece_at(&mut self, slot: PartitionSlot, at: u64, end: u64) -> Search<ReadPiece> {
+    fn piece_at(&mut self, slot: PartitionSlot, at: u64, end: u64, wanted: Wanted) -> Search<ReadPiece> {
         let number = index(u64::from(slot.0));
         let Some(partition) = self.partitions.get(number).and_then(Option::as_deref) else {
             return Search::Failed;
@@ -235,7 +273,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             let place = self.arena.place_of(chunk.id) + inside;
             return Search::Found(ReadPiece::Arena { chunk: chunk.id, place, bytes });
         }
-        match self.extent_at(slot, at) {
+        match self.extent_at(slot, at, wanted) {
             Search::Found((buffer, from, valid)) => {
                 let bytes = valid.min(end - at);
                 Search::Found(ReadPiece::Cached { buffer, from, bytes })
@@ -247,7 +285,12 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 
     /// The cached extent that holds log position `at`: buffer, place in it, valid bytes from there. Asks the disk if need be.
-    fn extent_at(&mut self, slot: PartitionSlot, at: u64) -> Search<(Arc<AlignedBuffer>, u64, u64)> {
+    fn extent_at(
+        &mut self,
+        slot: PartitionSlot,
+        at: u64,
+        wanted: Wanted,
+    ) -> Search<(Arc<AlignedBuffer>, u64, u64)> {
         let Some(partition) = self.partition(slot) else { return Search::Failed };
         let behind = partition.segments.partition_point(|segment| segment.start <= at);
         let Some(segment) = behind.checked_sub(1).and_then(|place| partition.segments.get(place)) else {
@@ -266,12 +309,12 @@ impl<M: ArenaMemory> ShardLog<M> {
         if let Some(found) = self.cache.extents.get_mut(&(slot, base_offset.0, extent)) {
             found.last_used = clock;
             match &found.state {
-                ExtentState::Loading => return Search::Pending,
+                ExtentState::Loading(_) => return Search::Pending,
                 ExtentState::Ready { buffer, valid_bytes } if from < *valid_bytes => {
                     let found = (Arc::clone(buffer), from, valid_bytes - from);
                     // The next one is fetched ahead of a sequential reader.
                     if more && !self.cache.extents.contains_key(&(slot, base_offset.0, extent + 1)) {
-                        let _: Search<()> = self.load_extent(slot, base_offset, extent + 1);
+                        let _: Search<()> = self.load_extent(slot, base_offset, extent + 1, Wanted::Ahead);
                     }
                     return Search::Found(found);
                 }
@@ -279,10 +322,16 @@ impl<M: ArenaMemory> ShardLog<M> {
                 _ => {}
             }
         }
-        self.load_extent(slot, base_offset, extent)
+        self.load_extent(slot, base_offset, extent, wanted)
     }
 
-    fn load_extent<T>(&mut self, slot: PartitionSlot, base_offset: Offset, extent: u64) -> Search<T> {
+    fn load_extent<T>(
+        &mut self,
+        slot: PartitionSlot,
+        base_offset: Offset,
+        extent: u64,
+        wanted: Wanted,
+    ) -> Search<T> {
         let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
             return Search::Failed;
         };
@@ -301,13 +350,15 @@ impl<M: ArenaMemory> ShardLog<M> {
         if valid_bytes == 0 {
             return Search::Failed;
         }
-        if !self.cache.make_room() {
-            // Every extent is pinned by a reply: it comes again when one is sent.
-            self.events.push_back(Event::ReadReady(slot));
+        let has_room = match wanted {
+            Wanted::Now => self.cache.insist_on_room(slot),
+            Wanted::Ahead => self.cache.make_room(),
+        };
+        if !has_room {
             return Search::Pending;
         }
-        self.cache.put(slot, base_offset, extent, ExtentState::Loading);
         let id = self.issue(Purpose::Extent { slot, segment: base_offset, extent, valid_bytes });
+        self.cache.put(slot, base_offset, extent, ExtentState::Loading(id));
         let bytes = round_up(valid_bytes, 4096);
         self.operations.push_back(Operation::Read { id, file, position, bytes });
         Search::Pending
@@ -315,6 +366,7 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     pub(super) fn end_extent(
         &mut self,
+        id: OperationId,
         slot: PartitionSlot,
         segment: Offset,
         extent: u64,
@@ -323,7 +375,11 @@ impl<M: ArenaMemory> ShardLog<M> {
     ) {
         let key = (slot, segment.0, extent);
         // A truncation or deletion has forgotten it meanwhile.
-        if matches!(self.cache.extents.get(&key), Some(Extent { state: ExtentState::Loading, .. })) {
+        let waited_for =
+            self.cache.extents.get(&key).is_some_and(
+                |extent| matches!(extent.state, ExtentState::Loading(operation) if operation == id),
+            );
+        if waited_for {
             let state = match outcome {
                 Outcome::Buffer(buffer) if wide(buffer.len()) >= valid_bytes => {
                     ExtentState::Ready { buffer: Arc::new(buffer), valid_bytes }
@@ -333,17 +389,30 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.cache.put(slot, segment, extent, state);
         }
         self.events.push_back(Event::ReadReady(slot));
-        self.proceed_truncation(slot);
+        self.wake_waiting_reads();
     }
 
     /// The pieces of a reply are not needed any more.
     pub fn release(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
+        self.give_back(pieces);
+        self.wake_waiting_reads();
+        self.proceed_truncations();
+        self.note_room();
+    }
+
+    fn give_back(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
         for piece in pieces {
             if let ReadPiece::Arena { chunk, .. } = piece {
                 self.arena.unpin(chunk);
             }
         }
-        self.note_room();
+    }
+
+    /// Extents that were in use may not be any more: who waited for room tries again.
+    fn wake_waiting_reads(&mut self) {
+        while let Some(slot) = self.cache.waiting.pop_first() {
+            self.events.push_back(Event::ReadReady(slot));
+        }
     }
 
     /// The bytes of a piece, for those who cannot name memory by place.
@@ -359,27 +428,87 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
-    /// Log position of the batch that holds `offset`, its size, and the end of its segment.
+    /// Log position of the batch that holds `offset`, or of the first one behind it (offsets that a lost memory took with it
+    /// are in no batch), its size, and the end of its segment.
     fn locate(&mut self, slot: PartitionSlot, offset: Offset) -> Search<(u64, u64, u64)> {
         let Some(partition) = self.partition(slot) else { return Search::Failed };
-        let Some(segment) = partition.segment_of_offset(offset) else { return Search::Missing };
-        let (base_offset, start, size) = (segment.base_offset, segment.start, segment.size);
-        if !segment.index.loaded {
-            return self.load_index(slot, base_offset);
-        }
-        let mut position = segment.index.floor_of_offset(offset);
-        while position < size {
-            let header = match self.header_at(slot, start + position) {
-                Search::Found(header) => header,
-                Search::Pending => return Search::Pending,
-                Search::Missing | Search::Failed => return Search::Failed,
-            };
-            if offset < header.end_offset() {
-                return Search::Found((start + position, wide(header.size_bytes), start + size));
+        let behind = partition.segments.partition_point(|segment| segment.base_offset <= offset);
+        for place in behind.saturating_sub(1)..partition.segments.len() {
+            match self.locate_in_segment(slot, place, offset) {
+                Search::Missing => {}
+                other => return other,
             }
-            position += wide(header.size_bytes);
         }
         Search::Missing
+    }
+
+    fn locate_in_segment(
+        &mut self,
+        slot: PartitionSlot,
+        place: usize,
+        offset: Offset,
+    ) -> Search<(u64, u64, u64)> {
+        let segment = self.partition(slot).and_then(|partition| partition.segments.get(place));
+        let Some(segment) = segment else { return Search::Failed };
+        let (base_offset, start, end) = (segment.base_offset, segment.start, segment.end());
+        if start < end && !segment.index.loaded {
+            return self.load_index(slot, base_offset);
+        }
+        let from = start + segment.index.floor_of_offset(offset);
+        let found = self.walk(slot, base_offset, from..end, |header| offset < header.end_offset());
+        match found {
+            Search::Found((at, header)) => Search::Found((at, wide(header.size_bytes), end)),
+            Search::Pending => Search::Pending,
+            Search::Missing => Search::Missing,
+            Search::Failed => Search::Failed,
+        }
+    }
+
+    /// Walks over the batches of a segment that begin in `range` (log positions) to the first that is `wanted`.
+    fn walk(
+        &mut self,
+        slot: PartitionSlot,
+        base_offset: Offset,
+        range: Range<u64>,
+        wanted: impl Fn(&BatchHeader) -> bool,
+    ) -> Search<(u64, BatchHeader)> {
+        let mut at = range.start;
+        let mut last = None;
+        while at < range.end {
+            match self.header_at(slot, at) {
+                Search::Found(header) if wanted(&header) => return Search::Found((at, header)),
+                Search::Found(header) => {
+                    let latest =
+                        last.map_or(header.max_timestamp, |(_, _, latest)| header.max_timestamp.max(latest));
+                    last = Some((at, header, latest));
+                    at += wide(header.size_bytes);
+                }
+                Search::Pending => {
+                    self.learn_from_walk(slot, base_offset, last);
+                    return Search::Pending;
+                }
+                Search::Missing | Search::Failed => return Search::Failed,
+            }
+        }
+        Search::Missing
+    }
+
+    /// The walk goes on later, when more has been read: from its last batch, not from where it began, which may have been
+    /// given up by the cache by then.
+    fn learn_from_walk(
+        &mut self,
+        slot: PartitionSlot,
+        base_offset: Offset,
+        last: Option<(u64, BatchHeader, i64)>,
+    ) {
+        let Some((at, header, latest)) = last else { return };
+        let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
+            return;
+        };
+        let position = at - segment.start;
+        let before = segment.index.entry_before(position).map_or(i64::MIN, |entry| entry.max_timestamp);
+        let max_timestamp = latest.max(before);
+        segment.index.learn(IndexEntry { offset: header.base_offset, position, max_timestamp });
     }
 
     /// The header of the batch at log position `at`.
@@ -399,7 +528,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let mut position = at;
         let mut rest = target;
         while !rest.is_empty() {
-            let piece = match self.piece_at(slot, position, end) {
+            let piece = match self.piece_at(slot, position, end, Wanted::Now) {
                 Search::Found(piece) => piece,
                 Search::Pending => return Search::Pending,
                 Search::Missing => return Search::Missing,
@@ -411,7 +540,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             if let Some(source) = bytes.get(..take) {
                 now.copy_from_slice(source);
             }
-            self.release([piece]);
+            self.give_back([piece]);
             if take == 0 {
                 return Search::Failed;
             }
@@ -457,7 +586,6 @@ impl<M: ArenaMemory> ShardLog<M> {
             segment.index.thin_out(1 << 20);
         }
         self.events.push_back(Event::ReadReady(slot));
-        self.proceed_truncation(slot);
     }
 
     /// The first batch below the high watermark whose largest timestamp is not before `timestamp` (a copy of the whole batch).
@@ -491,14 +619,11 @@ impl<M: ArenaMemory> ShardLog<M> {
                 .partition(slot)
                 .and_then(|log| log.segment_of_base(base_offset))
                 .map_or(0, |segment| segment.index.floor_of_timestamp(timestamp));
-            let mut at = start + floor;
-            while at < end.min(visible_end) {
-                let header = match self.header_at(slot, at) {
-                    Search::Found(header) => header,
-                    Search::Pending => return Ok((None, true)),
-                    Search::Missing | Search::Failed => return Err(ReadError::Storage),
-                };
-                if header.max_timestamp >= timestamp && header.end_offset() > log_start_offset {
+            let wanted = |header: &BatchHeader| {
+                header.max_timestamp >= timestamp && header.end_offset() > log_start_offset
+            };
+            match self.walk(slot, base_offset, start + floor..end.min(visible_end), wanted) {
+                Search::Found((at, header)) => {
                     let mut batch = vec![0; header.size_bytes];
                     return match self.copy_at(slot, at, &mut batch) {
                         Search::Found(()) => Ok((Some(TimestampFound { batch }), false)),
@@ -506,33 +631,42 @@ impl<M: ArenaMemory> ShardLog<M> {
                         Search::Missing | Search::Failed => Err(ReadError::Storage),
                     };
                 }
-                at += wide(header.size_bytes);
+                Search::Pending => return Ok((None, true)),
+                Search::Failed => return Err(ReadError::Storage),
+                Search::Missing => {}
             }
         }
         Ok((None, false))
     }
 
-    /// Segment (base offset), byte position and base offset of the batch that holds `offset`, for a truncation; `None`: the
-    /// disk is being read for it. A log start beyond `offset` counts as the place itself.
+    /// Where a truncation to `offset` cuts: segment (base offset), byte position, and the new end, which is `offset` or the base of
+    /// the batch that holds it. `None`: the disk is being read for it. A log start beyond `offset` counts as the place itself.
     pub(super) fn locate_for_truncation(
         &mut self,
         slot: PartitionSlot,
         offset: Offset,
     ) -> Option<(Offset, u64, Offset)> {
-        let first = self.partition(slot)?.segments.front().map(|segment| segment.base_offset)?;
-        let offset = offset.max(first);
+        let first = self.partition(slot)?.segments.front().map(|segment| segment.base_offset);
+        let offset = first.map_or(offset, |first| offset.max(first));
         match self.locate(slot, offset) {
             Search::Found((at, _, _)) => {
                 let header = match self.header_at(slot, at) {
                     Search::Found(header) => header,
                     _ => return None,
                 };
+                if header.base_offset > offset {
+                    // Between two batches lie offsets without records: the second one's segment goes.
+                    return Some((offset, 0, offset));
+                }
                 let partition = self.partition(slot)?;
-                let segment: &Segment = partition.segment_of_offset(offset)?;
+                let behind = partition.segments.partition_point(|segment| segment.start <= at);
+                let segment = behind.checked_sub(1).and_then(|place| partition.segments.get(place))?;
                 Some((segment.base_offset, at - segment.start, header.base_offset))
             }
+            // Nothing but offsets without records lies behind.
+            Search::Missing => Some((offset, 0, offset)),
             Search::Pending => None,
-            Search::Missing | Search::Failed => {
+            Search::Failed => {
                 self.fail_partition(slot);
                 None
             }

@@ -1,5 +1,7 @@
 //! Truncation and deletion of records: the two ways in which a log loses records that it had.
 
+use std::ops::Bound;
+
 use super::{AppendError, Event, PartitionSlot, Purpose, ShardLog};
 use crate::model::{LeaderEpoch, Offset};
 use crate::runtime::memory::ArenaMemory;
@@ -40,13 +42,25 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
         partition.hold = Some(Hold::Waiting { end_offset, leader_epoch });
         self.finish_round_partition(slot);
-        self.proceed_truncation(slot);
+        self.truncating.insert(slot);
+        self.proceed_truncations();
         Ok(())
     }
 
-    /// Takes the next step of a truncation, if it is due.
-    pub(super) fn proceed_truncation(&mut self, slot: PartitionSlot) {
-        let Some(partition) = self.partition(slot) else { return };
+    /// Takes the next step of every truncation that is under way, if it is due: after anything that one may wait for.
+    pub(super) fn proceed_truncations(&mut self) {
+        let mut next = self.truncating.first().copied();
+        while let Some(slot) = next {
+            self.proceed_truncation(slot);
+            next = self.truncating.range((Bound::Excluded(slot), Bound::Unbounded)).next().copied();
+        }
+    }
+
+    fn proceed_truncation(&mut self, slot: PartitionSlot) {
+        let Some(partition) = self.partition(slot).filter(|partition| !partition.failed) else {
+            self.truncating.remove(&slot);
+            return;
+        };
         match &partition.hold {
             Some(Hold::Waiting { end_offset, leader_epoch }) if !partition.busy => {
                 self.cut_memory(slot, *end_offset, *leader_epoch);
@@ -57,6 +71,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                     if let Some(partition) = self.partition_mut(slot) {
                         partition.hold = None;
                     }
+                    self.truncating.remove(&slot);
                     self.events.push_back(Event::Truncated(slot));
                     self.starved = true;
                     self.note_room();
@@ -73,7 +88,9 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
         let (base_offset, position, new_end_offset) = place;
         let Some(partition) = self.partition_mut(slot) else { return };
+        partition.end_before_truncation = partition.end_before_truncation.max(partition.end);
         let remove = cut_segments(partition, base_offset, position);
+        partition.truncated_segment = partition.truncated_segment.min(base_offset);
         cut_state(partition, new_end_offset);
         let end = partition.end;
         self.cut_tail(slot, end);
@@ -159,7 +176,6 @@ impl<M: ArenaMemory> ShardLog<M> {
         {
             partition.hold = Some(Hold::Cutting { removing: false });
         }
-        self.proceed_truncation(slot);
     }
 
     /// Moves the start of the log up to `offset` (bounded by the high watermark); what lies before is not served any more.
@@ -215,27 +231,23 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 }
 
-/// Cuts the segment at `base_offset` to `position` and closes it; later ones go. Returns their files' paths.
+/// Cuts the segment at `base_offset` to `position` and closes it; later ones go, and itself if nothing is left of it. There
+/// may be no such segment. Returns the paths of files that go.
 fn cut_segments(partition: &mut PartitionLog, base_offset: Offset, position: u64) -> Vec<String> {
     let mut remove = Vec::new();
     while let Some(last) = partition.segments.back()
-        && last.base_offset > base_offset
-    {
-        remove.extend(segment_paths(&partition.folder, last.base_offset));
-        if let FileState::Open(file) = last.file {
-            partition.dropped_files.push(file);
-        }
-        partition.segments.pop_back();
-    }
-    if position == 0
-        && let Some(last) = partition.segments.pop_back()
+        && (last.base_offset > base_offset || (last.base_offset == base_offset && position == 0))
     {
         remove.extend(segment_paths(&partition.folder, last.base_offset));
         if let FileState::Open(file) = last.file {
             partition.dropped_files.push(file);
         }
         partition.end = last.start;
-    } else if let Some(last) = partition.segments.back_mut() {
+        partition.segments.pop_back();
+    }
+    if let Some(last) = partition.segments.back_mut()
+        && last.base_offset == base_offset
+    {
         last.size = position;
         last.written = last.written.min(position);
         last.synced = last.synced.min(position);
@@ -250,7 +262,7 @@ fn cut_segments(partition: &mut PartitionLog, base_offset: Offset, position: u64
 fn cut_state(partition: &mut PartitionLog, end_offset: Offset) {
     let end = partition.end;
     partition.log_end_offset = end_offset;
-    partition.pending.truncate(end);
+    partition.pending.truncate(end, end_offset, partition.flushed_offset);
     if partition.flushed_offset >= end_offset {
         partition.flushed_offset = end_offset;
         partition.flushed_end = end;

@@ -1,0 +1,71 @@
+//! Whose folders lie in the data directory: a death may have come between the deletion of a topic and that of its folders, and
+//! another topic of that name may have been made since. The topic id in a folder decides.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{KnownPartition, RecoveryError, RecoveryReport};
+use crate::model::TopicId;
+use crate::runtime::disk::{BlockingDisk, EntryKind};
+use crate::storage::operation::ASIDE;
+use crate::storage::partition::segment::{METADATA_NAME, parse_metadata_file};
+
+/// Names of folders that are about to be removed begin so.
+pub const TRASH_PREFIX: &str = ".deleted-";
+/// Largest `partition.metadata` that is read. Unit: bytes.
+const METADATA_BYTES_MAX: usize = 4096;
+
+/// Moves folders of other topics out of the way of `partitions`, and reports what can be removed.
+pub(super) fn sort_out<D: BlockingDisk>(
+    disk: &D,
+    partitions: &[KnownPartition],
+    report: &mut RecoveryReport,
+) -> Result<(), RecoveryError> {
+    let by_folder: BTreeMap<&str, &KnownPartition> =
+        partitions.iter().map(|known| (known.folder.as_str(), known)).collect();
+    let mut moved = false;
+    for entry in disk.list(Path::new(""))? {
+        if entry.kind != EntryKind::Directory {
+            continue;
+        }
+        if entry.name.starts_with(TRASH_PREFIX) {
+            report.trash.push(entry.name);
+            continue;
+        }
+        let owner = topic_id_of(disk, &entry.name)?;
+        match (by_folder.get(entry.name.as_str()), owner) {
+            (Some(known), Some(owner)) if owner != known.topic_partition.topic_id => {
+                let trash = format!("{TRASH_PREFIX}{owner}-{}", entry.name);
+                disk.rename(Path::new(&entry.name), Path::new(&trash))?;
+                report.trash.push(trash);
+                moved = true;
+            }
+            (Some(_), _) => remove_set_aside(disk, &entry.name)?,
+            (None, Some(_)) => report.strays.push(entry.name),
+            (None, None) => {}
+        }
+    }
+    if moved {
+        disk.sync_directory(Path::new(""))?;
+    }
+    Ok(())
+}
+
+fn topic_id_of<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Option<TopicId>, RecoveryError> {
+    let path = format!("{folder}/{METADATA_NAME}");
+    match disk.read_file(Path::new(&path), METADATA_BYTES_MAX) {
+        Ok(contents) => Ok(parse_metadata_file(&contents)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Files that were about to be removed when the last life ended.
+fn remove_set_aside<D: BlockingDisk>(disk: &D, folder: &str) -> Result<(), RecoveryError> {
+    for entry in disk.list(Path::new(folder))? {
+        if entry.kind == EntryKind::File && entry.name.ends_with(ASIDE) {
+            disk.remove(Path::new(&format!("{folder}/{}", entry.name)))?;
+        }
+    }
+    Ok(())
+}

@@ -138,7 +138,9 @@ impl ShardLoop {
                 let received_bytes = result.unwrap_or(0);
                 self.with_client(id, |client, lent| client.handle_large(buffer, received_bytes, lent));
             }
-            (Token::Send(id), Outcome::Sent { result, .. }) => {
+            (Token::Send(id), Outcome::Sent { pieces, result }) => {
+                // Cached extents are free before storage is told.
+                drop(pieces);
                 self.with_client(id, |client, lent| client.handle_sent(result.is_ok(), lent));
             }
             (Token::Accept(listener), Outcome::Accepted(result)) => {

@@ -13,6 +13,9 @@ use crate::protocol::kafka::messages::metadata::{
 };
 use crate::runtime::memory::ArenaMemory;
 
+/// From this version on topics can be asked for by id (KIP-516).
+const IDS_FROM_VERSION: i16 = 12;
+
 /// What a request names.
 #[derive(Clone, Debug)]
 enum Named {
@@ -93,7 +96,14 @@ fn answer<M: ArenaMemory>(
             .iter()
             .map(|(name, topic_id)| match name {
                 Some(name) => by_name(&image, name, refused),
-                None => by_id(&image, *topic_id),
+                None if id.api_version >= IDS_FROM_VERSION => by_id(&image, *topic_id),
+                // Versions 10 and 11 have the field, and no way to answer it: Kafka refuses it likewise.
+                None => MetadataResponseTopic {
+                    error_code: ErrorCode::InvalidRequest.code(),
+                    name: Some(""),
+                    topic_id: *topic_id,
+                    ..MetadataResponseTopic::default()
+                },
             })
             .collect(),
     };

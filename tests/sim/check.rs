@@ -1,0 +1,334 @@
+//! What a recovered log, a read and a sealed file are compared with.
+
+use std::path::Path;
+
+use ringlog::model::Offset;
+use ringlog::model::batch::BatchHeader;
+use ringlog::runtime::disk::BlockingDisk;
+use ringlog::storage::partition::epochs::EpochCache;
+use ringlog::storage::partition::segment::parse_file_name;
+use ringlog::storage::shard::{Event, ReadError, ReadPiece};
+
+use crate::batches::Stored;
+use crate::failure::{Checked, Stop, ensure};
+use crate::world::World;
+
+/// Steps of I/O after which a read must have come to an end.
+const PATIENCE: usize = 20_000;
+
+impl World {
+    /// After a start: every log is what was promised, and what it is becomes the new truth.
+    pub fn check_recovered(&mut self, clean: bool, arena_gone: bool) -> Checked<()> {
+        for partition in 0..self.partitions.len() {
+            let found = self.read_all(partition)?;
+            self.check_partition(partition, &found, clean, arena_gone)?;
+        }
+        Ok(())
+    }
+
+    fn check_partition(
+        &mut self,
+        partition: usize,
+        found: &[Stored],
+        clean: bool,
+        arena_gone: bool,
+    ) -> Checked<()> {
+        let (shard, slot) = self.places[partition];
+        let log = self.shards[shard].log.partition(slot).expect("a recovered partition");
+        let model = &mut self.partitions[partition];
+        let name = model.folder.clone();
+        let (start, end) = (log.log_start_offset().0, log.log_end_offset().0);
+        ensure!(
+            log.high_watermark().0 == end,
+            "{name}: recovered up to {end}, visible to {}",
+            log.high_watermark()
+        );
+        let candidates: Vec<Stored> =
+            model.log.iter().chain(&model.cut_away).filter(|batch| batch.end() > start).cloned().collect();
+        compare(&name, found, &candidates, log.epochs(), start)?;
+        let promised = match (clean, arena_gone) {
+            (true, _) => model.end,
+            (false, true) => model.durable,
+            (false, false) => model.kept,
+        };
+        if let Some(lost) = candidates.get(found.len()) {
+            ensure!(
+                lost.end() > promised,
+                "{name}: batch {} at {}..{} is lost, all before {promised} was promised; the log is {start}..{end}",
+                lost.number,
+                lost.base(),
+                lost.end()
+            );
+        }
+        let may_jump = model.is_written() && arena_gone && !clean;
+        let last_end = found.last().map_or(start.min(end), Stored::end);
+        let before = model.log.iter().rev().map(Stored::end).find(|&known| known <= last_end);
+        let natural = model.end == end || last_end == end || before == Some(end);
+        ensure!(natural || may_jump, "{name}: the log ends at {end}, its last batch at {last_end}");
+        ensure!(
+            end >= model.given,
+            "{name}: offsets from {end} on would be given again, {} was",
+            model.given
+        );
+        ensure!(
+            start <= model.log_start || (may_jump && found.is_empty()) || model.retains(),
+            "{name}: the log starts at {start}, not at {}",
+            model.log_start
+        );
+        ensure!(
+            start >= model.start_durable.min(last_end),
+            "{name}: the log starts at {start}, it started at {}",
+            model.start_durable
+        );
+        let resumed = may_jump && end > last_end;
+        adopt(model, found, &candidates, (start, end), resumed);
+        Ok(())
+    }
+
+    /// All batches that the log shows, read as a consumer would.
+    fn read_all(&mut self, partition: usize) -> Checked<Vec<Stored>> {
+        let (shard, slot) = self.places[partition];
+        let log = self.shards[shard].log.partition(slot).expect("a partition");
+        let (mut offset, end) = (log.log_start_offset(), log.high_watermark());
+        let mut found = Vec::new();
+        while offset < end {
+            let bytes = self.read_with_patience(partition, offset, self.plan.read_cache_bytes / 2)?;
+            if bytes.is_empty() {
+                break;
+            }
+            let mut rest = bytes.as_slice();
+            let before = found.len();
+            while let Ok(header) = BatchHeader::check(rest) {
+                let (batch, behind) = rest.split_at(header.size_bytes);
+                found.push(Stored::new(0, batch));
+                rest = behind;
+                offset = header.end_offset();
+            }
+            ensure!(found.len() > before, "{}: no batch at {offset}", self.partitions[partition].folder);
+        }
+        Ok(found)
+    }
+
+    /// Reads whole batches; waits for the disk as long as something is under way.
+    pub fn read_with_patience(
+        &mut self,
+        partition: usize,
+        offset: Offset,
+        bytes_max: u64,
+    ) -> Checked<Vec<u8>> {
+        let (shard, slot) = self.places[partition];
+        let name = self.partitions[partition].folder.clone();
+        for _ in 0..PATIENCE {
+            let io = &mut self.shards[shard];
+            let mut pieces = Vec::new();
+            match io.log.read(slot, offset, bytes_max, true, &mut pieces) {
+                Err(error) => return Err(Stop::Wrong(format!("{name}: a read at {offset}: {error}"))),
+                Ok(done) if done.pending => {
+                    io.poll()?;
+                    let moved = io.advance(&mut self.random)?;
+                    let woken = std::iter::from_fn(|| io.log.poll_event())
+                        .any(|event| event == Event::ReadReady(slot));
+                    ensure!(moved || woken, "{name}: a read at {offset} waits for nothing");
+                }
+                Ok(_) => {
+                    let bytes = pieces.iter().flat_map(|piece| io.log.bytes_of(piece)).copied().collect();
+                    io.log.release(pieces);
+                    return Ok(bytes);
+                }
+            }
+        }
+        Err(Stop::Wrong(format!("{name}: a read at {offset} has no end")))
+    }
+
+    /// What a read gave against the model: whole visible batches from the one that holds `offset` on, the last perhaps cut.
+    pub fn check_read(&self, partition: usize, offset: i64, whole_first: bool, bytes: &[u8]) -> Checked<()> {
+        let model = &self.partitions[partition];
+        let mut rest = bytes;
+        let visible = model.log[model.place_of(offset)..]
+            .iter()
+            .take_while(|batch| batch.end() <= model.high_watermark);
+        for (place, batch) in visible.enumerate() {
+            if place == 0 && whole_first {
+                ensure!(
+                    rest.len() >= batch.bytes.len(),
+                    "{}: the first batch at {offset} is cut",
+                    model.folder
+                );
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+            let len = rest.len().min(batch.bytes.len());
+            ensure!(
+                rest[..len] == batch.bytes[..len],
+                "{}: a read at {offset} gives something else than batch {} at {}",
+                model.folder,
+                batch.number,
+                batch.base()
+            );
+            rest = &rest[len..];
+        }
+        ensure!(rest.is_empty(), "{}: a read at {offset} shows {} bytes too many", model.folder, rest.len());
+        Ok(())
+    }
+
+    /// Reads everything, and searches by time.
+    pub fn check_everything(&mut self) -> Checked<()> {
+        for partition in 0..self.partitions.len() {
+            let found = self.read_all(partition)?;
+            let model = &self.partitions[partition];
+            let expected = &model.log[model.place_of(model.log_start)..];
+            ensure!(
+                expected.iter().map(|batch| &batch.bytes).eq(found.iter().map(|batch| &batch.bytes)),
+                "{}: the log reads differently than it was written",
+                model.folder
+            );
+            for _ in 0..3 {
+                self.search_time(partition, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// ListOffsets by time against a walk over all batches.
+    pub fn search_time(&mut self, partition: usize, patient: bool) -> Checked<()> {
+        let model = &self.partitions[partition];
+        let visible = model.log[model.place_of(model.log_start)..].iter();
+        let visible: Vec<&Stored> = visible.take_while(|batch| batch.end() <= model.high_watermark).collect();
+        let place = self.random.below(visible.len() as u64 + 1) as usize;
+        let wanted = visible.get(place).map_or(self.now_ms, |batch| batch.header.max_timestamp)
+            + self.random.below(3) as i64
+            - 1;
+        let expected = visible
+            .iter()
+            .find(|batch| batch.header.max_timestamp >= wanted)
+            .map(|batch| batch.bytes.clone());
+        let name = model.folder.clone();
+        let (shard, slot) = self.places[partition];
+        for _ in 0..PATIENCE {
+            let io = &mut self.shards[shard];
+            match io.log.find_timestamp(slot, wanted) {
+                Ok((found, false)) => {
+                    ensure!(
+                        found.as_ref().map(|found| found.batch.as_slice()) == expected.as_deref(),
+                        "{name}: the search for time {wanted} found {:?}, expected {:?}",
+                        found.map(|found| BatchHeader::check(&found.batch)),
+                        expected.map(|expected| BatchHeader::check(&expected))
+                    );
+                    return Ok(());
+                }
+                Ok((_, true)) if !patient => return Ok(()),
+                Ok((_, true)) => {
+                    io.poll()?;
+                    let moved = io.advance(&mut self.random)?;
+                    let woken = std::iter::from_fn(|| io.log.poll_event())
+                        .any(|event| event == Event::ReadReady(slot));
+                    ensure!(moved || woken, "{name}: the search for time {wanted} waits for nothing");
+                }
+                Err(ReadError::Storage) if self.partitions[partition].failed || self.plan.broken_reads => {
+                    return Ok(());
+                }
+                Err(error) => return Err(Stop::Wrong(format!("{name}: a search by time: {error}"))),
+            }
+        }
+        Err(Stop::Wrong(format!("{name}: a search by time has no end")))
+    }
+
+    /// A clean stop leaves files that are their batches and nothing else.
+    pub fn check_sealed_files(&self) -> Checked<()> {
+        for model in &self.partitions {
+            let Ok(entries) = self.disk.list(Path::new(&model.folder)) else {
+                let empty = model.place_of(model.log_start) == model.log.len();
+                ensure!(empty, "{}: its folder is not there", model.folder);
+                continue;
+            };
+            let names = entries
+                .iter()
+                .filter_map(|entry| Some((parse_file_name(&entry.name, "log")?.0, &entry.name)));
+            let files: Vec<(i64, &String)> = names.collect();
+            for (place, (base, name)) in files.iter().enumerate() {
+                let behind = files.get(place + 1).map_or(i64::MAX, |next| next.0);
+                let expected: Vec<u8> = model
+                    .log
+                    .iter()
+                    .filter(|batch| (*base..behind).contains(&batch.base()))
+                    .flat_map(|batch| batch.bytes.iter().copied())
+                    .collect();
+                let path = format!("{}/{name}", model.folder);
+                let found = self.disk.read_file(Path::new(&path), 1 << 30).expect("a file that was listed");
+                ensure!(
+                    found == expected || behind <= model.log_start,
+                    "{path} has {} bytes, its batches {}",
+                    found.len(),
+                    expected.len()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a reply.
+pub fn bytes_of(world: &World, shard: usize, pieces: &[ReadPiece]) -> Vec<u8> {
+    pieces.iter().flat_map(|piece| world.shards[shard].log.bytes_of(piece)).copied().collect()
+}
+
+/// The model goes on from what was recovered. `resumed`: at the end of a reservation, so that nothing is known of producers.
+fn adopt(
+    model: &mut crate::model::PartitionModel,
+    found: &[Stored],
+    candidates: &[Stored],
+    (start, end): (i64, i64),
+    resumed: bool,
+) {
+    model.log.retain(|batch| batch.end() <= start);
+    model.log.extend(
+        found.iter().cloned().zip(candidates).map(|(found, known)| Stored { number: known.number, ..found }),
+    );
+    model.end_truncation();
+    model.end = end;
+    model.high_watermark = end;
+    model.kept = end;
+    model.durable = end;
+    model.given = end;
+    model.log_start = start;
+    model.start_durable = start;
+    model.failed = false;
+    model.remember_all();
+    if resumed {
+        model.known.clear();
+        model.uncertain.clear();
+        model.clients.clear();
+    }
+    let forgotten = model.log.iter().filter(|batch| batch.end() <= start && batch.header.is_idempotent());
+    model.uncertain.extend(forgotten.map(|batch| batch.header.producer_id.0));
+}
+
+/// What was recovered is a prefix of what may be there, and the epoch cache agrees with it.
+fn compare(
+    name: &str,
+    found: &[Stored],
+    candidates: &[Stored],
+    epochs: &EpochCache,
+    start: i64,
+) -> Checked<()> {
+    for (place, batch) in found.iter().enumerate() {
+        let expected = candidates.get(place);
+        ensure!(
+            expected.is_some_and(|expected| expected.bytes == batch.bytes),
+            "{name}: batch {} was recovered at {}..{}, expected {:?}",
+            batch.number,
+            batch.base(),
+            batch.end(),
+            expected.map(|expected| (expected.number, expected.base(), expected.end(), expected.header))
+        );
+        let leader_epoch = epochs.epoch_of(Offset(batch.base().max(start)));
+        ensure!(
+            leader_epoch == Some(batch.header.leader_epoch),
+            "{name}: offset {} has epoch {}, the cache says {leader_epoch:?}",
+            batch.base(),
+            batch.header.leader_epoch.0
+        );
+    }
+    Ok(())
+}

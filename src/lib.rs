@@ -14,6 +14,7 @@
 //! | [`controller`] | the cluster's metadata: commands to records, records to the image, their log and snapshots | model, config, protocol¹, runtime, storage |
 //! | [`broker`] | connections, requests, shards and the threads that run them | all above |
 //! | [`client`] | the other end of the wire, and the public Rust client: connections, metadata, produce, fetch, administration | model, config, protocol, security, runtime |
+//! | [`measure`] | load generator, floor programs, histograms, figures and what they are held against | model, config, protocol, runtime, client |
 //! | [`cli`] | arguments, start-up, offline tools | all above |
 //!
 //! ¹ only the versioned schemas of the records kept in the metadata, group and transaction logs.
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod controller;
+pub mod measure;
 pub mod model;
 pub mod protocol;
 pub mod runtime;

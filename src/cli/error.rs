@@ -31,4 +31,14 @@ pub enum Error {
     Stdout { error: io::Error },
     #[error(transparent)]
     Broker(#[from] crate::broker::driver::Error),
+    /// A result cannot be kept.
+    #[error("{}: {error}", path.display())]
+    WriteFile { path: PathBuf, error: io::Error },
+    /// The bench starts this program again.
+    #[error("cannot find out where this program lies: {error}")]
+    Program { error: io::Error },
+    #[error("no row begins with {row:?}; see ringlog bench compare --list")]
+    NoRow { row: String },
+    #[error(transparent)]
+    Measure(#[from] crate::measure::driver::Error),
 }

@@ -7,6 +7,7 @@
 pub mod banner;
 pub mod json;
 
+mod bench;
 mod config;
 mod error;
 mod logging;
@@ -45,6 +46,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Config(config::Config),
+    Bench(bench::Bench),
 }
 
 impl Command {
@@ -52,6 +54,7 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(),
             Self::Config(config) => config.run(),
+            Self::Bench(bench) => bench.run(),
         }
     }
 }
@@ -63,7 +66,8 @@ Examples:
   ringlog serve                                  serve this machine, data in ./ringlog-data
   ringlog serve --data /var/lib/ringlog --set num.partitions=4
   ringlog config keys                            every setting, its default and the reason
-  ringlog config check server.properties";
+  ringlog config check server.properties
+  ringlog bench produce --seconds 5              load the broker of this machine and measure it";
 
 /// Writes a result to stdout. A reader that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Error> {

@@ -7,7 +7,8 @@ pub const FOLDERS: &[&str] = &[];
 /// Files with more than 800 lines: `path`.
 pub const FILES: &[&str] = &[];
 /// Functions with more than 70 lines: `path name`.
-pub const FUNCTIONS: &[&str] = &[];
+pub const FUNCTIONS: &[&str] =
+    &["src/measure/table/rows.rs latencies", "src/measure/table/rows.rs throughput"];
 /// Imports that the table does not grant: `path room`.
 pub const IMPORTS: &[&str] = &[];
 /// Files other than drivers that name `crate::runtime`: `path`.

@@ -7,8 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use ringlog::protocol::kafka::header::RequestHeader;
 use ringlog::protocol::kafka::{Message, Reader, Writer, messages};
 
-/// No wire byte may cost more than this in memory (`DECODE_ALLOCATION_BYTES_MAX` says so).
-const AMPLIFICATION_MAX: usize = 19;
+/// What a wire byte may cost in memory (`DECODE_ALLOCATION_BYTES_MAX` says so): for each level of arrays once, because an
+/// array reserves room before its elements, with arrays of their own, are read from the same bytes.
+const AMPLIFICATION_MAX: usize = 19 * 3;
 
 /// The version that `choice` stands for, among those that the table has.
 fn version_of<'a, M: Message<'a>>(choice: u8) -> i16 {

@@ -38,8 +38,8 @@ pub fn banner(config: &BrokerConfig, started: &Started<'_>) -> String {
     line("durability", durability(config.topic_defaults.durability));
     if let Some((listener, &port)) = listeners().next() {
         let address = listener.advertised.with_port(port);
-        line("try", &format!("echo hello | kcat -b {address} -t demo -P"));
-        line("", &format!("kcat -b {address} -t demo -C -e"));
+        line("try", &format!("echo hello | ringlog produce demo -b {address}"));
+        line("", &format!("ringlog consume demo -b {address}"));
     }
     if !config.auto_create_topics_enable {
         line("", "(create the topic first: auto.create.topics.enable is false)");
@@ -82,8 +82,8 @@ mod tests {
   shards      1 on CPU 0, sleeps when idle
   data        /srv/ringlog-data
   durability  synced: what is acknowledged survives the loss of power
-  try         echo hello | kcat -b 127.0.0.1:9092 -t demo -P
-              kcat -b 127.0.0.1:9092 -t demo -C -e
+  try         echo hello | ringlog produce demo -b 127.0.0.1:9092
+              ringlog consume demo -b 127.0.0.1:9092
 ",
             env!("CARGO_PKG_VERSION")
         );
@@ -96,7 +96,7 @@ mod tests {
             advertised.listeners=PLAINTEXT://127.0.0.1:1,PLAINTEXT://host:2";
         let text = banner_of(file, &[4001, 4002]);
         assert!(text.contains("listening   127.0.0.1:4001, 0.0.0.0:4002\n"), "{text}");
-        assert!(text.contains("-b 127.0.0.1:1 "), "{text}");
+        assert!(text.contains("-b 127.0.0.1:1\n"), "{text}");
         let warnings: Vec<&str> = text.lines().filter(|line| line.starts_with("warning: ")).collect();
         assert_eq!(warnings.len(), 1, "{text}");
         assert!(warnings[0].contains("0.0.0.0:4002"), "{text}");

@@ -38,6 +38,10 @@ Examples:
   ringlog config check /etc/ringlog/server.properties";
 
 impl Config {
+    pub(super) const fn is_json(&self) -> bool {
+        matches!(self.action, Action::Keys { json: true })
+    }
+
     pub(super) fn run(self) -> Result<(), Error> {
         match self.action {
             Action::Keys { json: false } => print(&reference()),

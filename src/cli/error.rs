@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::client;
 use crate::config;
 
 /// Printed as it is, after `error: `.
@@ -41,4 +42,12 @@ pub enum Error {
     NoRow { row: String },
     #[error(transparent)]
     Measure(#[from] crate::measure::driver::Error),
+    /// A broker could not be asked, or refused.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// What was to be sent could not be read.
+    #[error("cannot read stdin: {error}")]
+    Stdin { error: io::Error },
+    #[error("a line of stdin is longer than {bytes_max} bytes")]
+    LineTooLong { bytes_max: u64 },
 }

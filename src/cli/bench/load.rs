@@ -108,6 +108,10 @@ pub(super) struct EndToEnd {
 }
 
 impl Produce {
+    pub(super) const fn is_json(&self) -> bool {
+        self.common.json
+    }
+
     pub(super) fn run(self) -> Result<(), Error> {
         let workload = Workload { pace: pace(self.rate), ..self.common.workload(Kind::Produce) };
         self.common.run(&workload)
@@ -115,6 +119,10 @@ impl Produce {
 }
 
 impl Fetch {
+    pub(super) const fn is_json(&self) -> bool {
+        self.common.json
+    }
+
     pub(super) fn run(self) -> Result<(), Error> {
         let workload = Workload {
             fetch_bytes: saturate(self.fetch_bytes),
@@ -126,6 +134,10 @@ impl Fetch {
 }
 
 impl EndToEnd {
+    pub(super) const fn is_json(&self) -> bool {
+        self.common.json
+    }
+
     pub(super) fn run(self) -> Result<(), Error> {
         let workload = Workload {
             pace: pace(self.rate),

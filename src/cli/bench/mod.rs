@@ -52,6 +52,15 @@ Examples:
 The broker may be any that speaks the Kafka protocol. Topics are made for each run and deleted after it.";
 
 impl Bench {
+    pub(super) const fn is_json(&self) -> bool {
+        match &self.action {
+            Action::Produce(produce) => produce.is_json(),
+            Action::Fetch(fetch) => fetch.is_json(),
+            Action::EndToEnd(end_to_end) => end_to_end.is_json(),
+            Action::Floor(_) | Action::Compare(_) | Action::Idle(_) | Action::Recovery(_) => false,
+        }
+    }
+
     pub(super) fn run(self) -> Result<(), Error> {
         match self.action {
             Action::Produce(produce) => produce.run(),

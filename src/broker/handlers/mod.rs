@@ -11,6 +11,10 @@ use crate::protocol::kafka::header::RequestHeader;
 use crate::protocol::kafka::{ApiKey, Message, Reader};
 use crate::runtime::memory::ArenaMemory;
 
+/// Kafka's sentence for a request that is refused without a better one.
+const INVALID_REQUEST_MESSAGE: &str = "This most likely occurs because of a request being malformed by the client library or \
+    the message was sent to an incompatible broker. See the broker logs for more details.";
+
 /// What a handler did with its request's frame.
 #[derive(Debug)]
 pub enum Fate {

@@ -19,6 +19,8 @@ pub struct FetchPart {
     pub bytes_max: u64,
     /// The epoch that the consumer believes in; -1 does not check.
     pub leader_epoch: i32,
+    /// The epoch of the last record that the reader has; -1 does not check (KIP-595).
+    pub last_fetched_epoch: i32,
     pub error: i16,
 }
 
@@ -38,6 +40,8 @@ pub struct PendingFetch {
     pub bytes_min: u64,
     pub bytes_max: u64,
     pub deadline_ms: i64,
+    /// Aborted transactions are to be named, of which there are none.
+    pub read_committed: bool,
 }
 
 /// All waiting fetches of a shard.

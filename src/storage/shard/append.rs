@@ -134,7 +134,8 @@ impl<M: ArenaMemory> ShardLog<M> {
             return Ok(Some(Appended {
                 base_offset: original.base_offset,
                 end_offset: if early { Offset::ZERO } else { original.end_offset },
-                log_append_time: config.log_append_time.then_some(original.timestamp),
+                // As Kafka answers, whoever stamped the batch.
+                log_append_time: Some(original.timestamp),
                 log_start_offset: partition.log_start_offset,
             }));
         }

@@ -188,7 +188,7 @@ impl ExtentCache {
 
 impl<M: ArenaMemory> ShardLog<M> {
     /// Batches from the one that holds `offset` on, at most `bytes_max` bytes (the last one may be cut, as Kafka's), below the
-    /// high watermark. `whole_first`: the first batch comes whole even if it is larger.
+    /// high watermark. `whole_first`: the first batch comes whole even if it is larger; otherwise nothing comes then.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -208,7 +208,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         if offset < partition.log_start_offset || offset > partition.log_end_offset {
             return Err(ReadError::OffsetOutOfRange);
         }
-        if offset >= partition.high_watermark {
+        if offset >= partition.high_watermark || (bytes_max == 0 && !whole_first) {
             return Ok(EMPTY);
         }
         let visible_end = partition.high_watermark_end;
@@ -218,10 +218,12 @@ impl<M: ArenaMemory> ShardLog<M> {
             Search::Missing => return Ok(EMPTY),
             Search::Failed => return Err(ReadError::Storage),
         };
+        if !whole_first && bytes_max < first_bytes {
+            return Ok(EMPTY);
+        }
         let wanted = if whole_first { bytes_max.max(first_bytes) } else { bytes_max };
         let end = visible_end.min(segment_end).min(at.saturating_add(wanted));
-        let needed = if whole_first { at + first_bytes } else { at };
-        self.collect(slot, at, end, needed, pieces)
+        self.collect(slot, at, end, at + first_bytes, pieces)
     }
 
     /// Pieces for log positions `at..end`, fewer if the rest is on disk and not yet cached, but at least up to `needed`.

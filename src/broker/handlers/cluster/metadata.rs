@@ -1,6 +1,8 @@
 //! Metadata (key 3): brokers, topics, partitions; makes topics that are named and missing, if both sides agree to it.
 
-use super::endpoint_of;
+use std::collections::BTreeSet;
+
+use super::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS, endpoint_of};
 use crate::broker::shards::control::Waiting as ControlWaiting;
 use crate::broker::shards::{RequestId, Shard};
 use crate::controller::state::{Command, CreateMode, NewTopic, Refusal, Reply};
@@ -9,7 +11,7 @@ use crate::model::image::{Image, TopicImage};
 use crate::model::{TopicId, topic_name};
 use crate::protocol::kafka::messages::metadata::{
     MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
-    MetadataResponseTopic,
+    MetadataResponseTopic, OPERATIONS_NOT_REQUESTED,
 };
 use crate::runtime::memory::ArenaMemory;
 
@@ -28,24 +30,80 @@ enum Named {
 pub struct Waiting {
     id: RequestId,
     named: Named,
+    operations: Operations,
+}
+
+/// Whether to say what the client may do.
+#[derive(Clone, Copy, Debug)]
+struct Operations {
+    cluster: bool,
+    topic: bool,
 }
 
 pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: MetadataRequest<'_>) {
-    let named = match &request.topics {
-        None => Named::All,
-        Some(topics) if topics.is_empty() && id.api_version == 0 => Named::All,
-        Some(topics) => Named::Topics(
-            topics.iter().map(|topic| (topic.name.map(str::to_owned), topic.topic_id)).collect(),
-        ),
+    let operations = Operations {
+        cluster: request.include_cluster_authorized_operations,
+        topic: request.include_topic_authorized_operations,
+    };
+    let named = match named_in(&request, id.api_version) {
+        Ok(named) => named,
+        Err(error) => return refuse(shard, &id, &request, error),
     };
     let may_create = shard.config.auto_create_topics_enable && request.allow_auto_topic_creation;
     let missing = if may_create { missing_topics(&shard.image, &named) } else { Vec::new() };
     if missing.is_empty() {
-        answer(shard, &id, &named, &[]);
+        answer(shard, &id, &named, operations, &[]);
         return;
     }
     let command = Command::CreateTopics { topics: missing, mode: CreateMode::IfAbsent };
-    shard.ask_controller(command, ControlWaiting::Metadata(Waiting { id, named }));
+    shard.ask_controller(command, ControlWaiting::Metadata(Waiting { id, named, operations }));
+}
+
+/// What is asked for, each topic once. Where one is named by id the names of others do not count, as in Kafka.
+fn named_in(request: &MetadataRequest<'_>, version: i16) -> Result<Named, ErrorCode> {
+    let topics = match &request.topics {
+        None => return Ok(Named::All),
+        Some(topics) if topics.is_empty() && version == 0 => return Ok(Named::All),
+        Some(topics) => topics,
+    };
+    let ids = topics.iter().map(|topic| topic.topic_id).filter(|id| *id != TopicId::ZERO);
+    let nameless = topics.iter().any(|topic| topic.name.is_none());
+    let mut seen = BTreeSet::new();
+    if version >= IDS_FROM_VERSION && ids.clone().next().is_some() {
+        return Ok(Named::Topics(ids.filter(|id| seen.insert(*id)).map(|id| (None, id)).collect()));
+    }
+    // Versions 10 and 11 have a field for ids, but not their meaning.
+    if version < IDS_FROM_VERSION && (nameless || ids.count() > 0) {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    if nameless {
+        return Err(ErrorCode::UnknownServerError);
+    }
+    let mut seen = BTreeSet::new();
+    let names = topics.iter().filter_map(|topic| topic.name).filter(|name| seen.insert(*name));
+    Ok(Named::Topics(names.map(|name| (Some(name.to_owned()), TopicId::ZERO)).collect()))
+}
+
+/// The same error for the whole request.
+fn refuse<M: ArenaMemory>(
+    shard: &mut Shard<M>,
+    id: &RequestId,
+    request: &MetadataRequest<'_>,
+    error: ErrorCode,
+) {
+    let topics = request
+        .topics
+        .iter()
+        .flatten()
+        .map(|topic| MetadataResponseTopic {
+            error_code: error.code(),
+            name: Some(topic.name.unwrap_or_default()),
+            topic_id: topic.topic_id,
+            ..MetadataResponseTopic::default()
+        })
+        .collect();
+    let response = MetadataResponse { topics, error_code: error.code(), ..MetadataResponse::default() };
+    shard.reply(id, &response, Vec::new());
 }
 
 fn missing_topics(image: &Image, named: &Named) -> Vec<NewTopic> {
@@ -53,10 +111,7 @@ fn missing_topics(image: &Image, named: &Named) -> Vec<NewTopic> {
     let mut missing: Vec<NewTopic> = Vec::new();
     for (name, _) in topics {
         let Some(name) = name else { continue };
-        if image.topic(name).is_none()
-            && topic_name::check(name).is_ok()
-            && !missing.iter().any(|known| known.name == *name)
-        {
+        if image.topic(name).is_none() && topic_name::check(name).is_ok() {
             missing.push(NewTopic {
                 name: name.clone(),
                 partition_count: -1,
@@ -77,37 +132,39 @@ pub fn handle_answer<M: ArenaMemory>(shard: &mut Shard<M>, waiting: &Waiting, re
             .collect(),
         _ => Vec::new(),
     };
-    answer(shard, &waiting.id, &waiting.named, &refused);
+    answer(shard, &waiting.id, &waiting.named, waiting.operations, &refused);
 }
 
 fn answer<M: ArenaMemory>(
     shard: &mut Shard<M>,
     id: &RequestId,
     named: &Named,
+    operations: Operations,
     refused: &[(String, ErrorCode)],
 ) {
     let endpoint = endpoint_of(shard, id);
     let image = std::sync::Arc::clone(&shard.image);
     let broker_id = image.broker().id.0;
     let cluster_id = image.cluster_id().to_string();
-    let topics = match named {
+    let mut topics: Vec<MetadataResponseTopic<'_>> = match named {
         Named::All => image.topics().map(|topic| describe(&image, topic)).collect(),
         Named::Topics(topics) => topics
             .iter()
             .map(|(name, topic_id)| match name {
                 Some(name) => by_name(&image, name, refused),
-                None if id.api_version >= IDS_FROM_VERSION => by_id(&image, *topic_id),
-                // Versions 10 and 11 have the field, and no way to answer it: Kafka refuses it likewise.
-                None => MetadataResponseTopic {
-                    error_code: ErrorCode::InvalidRequest.code(),
-                    name: Some(""),
-                    topic_id: *topic_id,
-                    ..MetadataResponseTopic::default()
-                },
+                None => by_id(&image, *topic_id),
             })
             .collect(),
     };
+    if operations.topic {
+        for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            topic.topic_authorized_operations = TOPIC_OPERATIONS;
+        }
+    }
+    let cluster_authorized_operations =
+        if operations.cluster { CLUSTER_OPERATIONS } else { OPERATIONS_NOT_REQUESTED };
     let response = MetadataResponse {
+        cluster_authorized_operations,
         brokers: vec![MetadataResponseBroker {
             node_id: broker_id,
             host: &endpoint.host,

@@ -7,6 +7,12 @@ pub mod metadata;
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::image::Endpoint;
 
+/// Everything that may be done with a cluster, as everybody may: there is no access control. A bit for each of Kafka's
+/// operations: create, alter, describe, cluster action, describe and alter settings, idempotent write.
+const CLUSTER_OPERATIONS: i32 = 0x1fa0;
+/// The same of a topic: read, write, create, delete, alter, describe, describe and alter settings.
+const TOPIC_OPERATIONS: i32 = 0x0df8;
+
 /// The address that the client of this request is told: that of the listener it came by.
 pub(super) fn endpoint_of<M: crate::runtime::memory::ArenaMemory>(
     shard: &mut Shard<M>,

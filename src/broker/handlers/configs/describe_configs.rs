@@ -1,5 +1,6 @@
 //! DescribeConfigs (key 32): what is set, where it comes from, what it means (KIP-133, KIP-226, KIP-569).
 
+use crate::broker::handlers::INVALID_REQUEST_MESSAGE;
 use crate::broker::shards::{RequestId, Shard};
 use crate::config::{Entry, Synonym, describe_broker, describe_topic};
 use crate::model::error_code::ErrorCode;
@@ -31,8 +32,10 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Desc
             match answer {
                 Ok(entries) => {
                     let wanted = |entry: &&Entry| {
-                        resource.configuration_keys.as_ref().is_none_or(|keys| keys.contains(&entry.name))
+                        let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+                        keys.is_none_or(|keys| keys.contains(&entry.name))
                     };
+                    result.error_message = Some("");
                     result.configs =
                         entries.iter().filter(wanted).map(|entry| row(entry, &request)).collect();
                 }
@@ -68,7 +71,7 @@ fn describe<M>(shard: &Shard<M>, resource: &DescribeConfigsResource<'_>) -> Answ
                 )),
             }
         }
-        other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
+        _ => Err((ErrorCode::InvalidRequest, INVALID_REQUEST_MESSAGE.to_owned())),
     }
 }
 
@@ -77,8 +80,7 @@ fn describe_named_topic<M>(shard: &Shard<M>, name: &str) -> Answer {
         return Err((ErrorCode::InvalidTopicException, fault.to_string()));
     }
     let Some(topic) = shard.image.topic(name) else {
-        let message = "This server does not host this topic-partition.".to_owned();
-        return Err((ErrorCode::UnknownTopicOrPartition, message));
+        return Err((ErrorCode::UnknownTopicOrPartition, String::new()));
     };
     let overrides: Vec<(String, String)> =
         topic.configs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();

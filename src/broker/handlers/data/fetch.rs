@@ -4,24 +4,33 @@
 
 use crate::broker::purgatory::fetch::{FetchPart, FetchTopicPart, PendingFetch};
 use crate::broker::shards::{RequestId, Shard};
-use crate::model::Offset;
 use crate::model::error_code::ErrorCode;
+use crate::model::{LeaderEpoch, Offset};
 use crate::protocol::kafka::Records;
 use crate::protocol::kafka::messages::fetch::{
-    FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse,
+    PartitionData,
 };
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::PartitionSlot;
+use crate::storage::partition::PartitionLog;
 use crate::storage::shard::{ReadError, ReadPiece};
 
-/// With less than this to give, a reply gives nothing more. Unit: bytes.
+/// With less than this left of what replies may hold, none is made. Unit: bytes.
 const REPLY_BYTES_MIN: u64 = 1 << 10;
 /// From this version on topics are named by id.
 const TOPIC_IDS_FROM_VERSION: i16 = 13;
 
+/// KIP-227: a request that names no session, and one that asks for a new one.
+const NO_SESSION_EPOCH: i32 = -1;
+const NEW_SESSION_EPOCH: i32 = 0;
+
+pub(super) const READ_UNCOMMITTED: i8 = 0;
+pub(super) const READ_COMMITTED: i8 = 1;
+
 /// Decodes into owned parts, since the request may wait.
 pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: FetchRequest<'_>) {
-    if request.session_id != 0 && request.session_epoch > 0 {
+    if !matches!(request.session_epoch, NO_SESSION_EPOCH | NEW_SESSION_EPOCH) {
         // A session that this broker never gave.
         let response = FetchResponse {
             error_code: ErrorCode::FetchSessionIdNotFound.code(),
@@ -30,7 +39,13 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
         shard.reply(&id, &response, Vec::new());
         return;
     }
-    let topics = request.topics.iter().map(|topic| topic_part(shard, &id, topic)).collect();
+    if !matches!(request.isolation_level, READ_UNCOMMITTED | READ_COMMITTED) {
+        refuse(shard, &id, &request, ErrorCode::UnknownServerError);
+        return;
+    }
+    // Kafka's answer has no row for a topic without partitions.
+    let named = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = named.map(|topic| topic_part(shard, &id, topic, &request)).collect();
     let bytes_max = u64::try_from(request.max_bytes).unwrap_or(0).min(shard.config.fetch_max_bytes as u64);
     let fetch = PendingFetch {
         request: id,
@@ -38,14 +53,55 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
         bytes_min: u64::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
         bytes_max,
         deadline_ms: shard.now_ms.saturating_add(i64::from(request.max_wait_ms.max(0))),
+        read_committed: request.isolation_level == READ_COMMITTED,
     };
     try_answer(shard, fetch);
+}
+
+/// The same error for the request, and for every part of it where topics have names.
+fn refuse<M: ArenaMemory>(
+    shard: &mut Shard<M>,
+    id: &RequestId,
+    request: &FetchRequest<'_>,
+    error: ErrorCode,
+) {
+    let mut response = FetchResponse { error_code: error.code(), ..FetchResponse::default() };
+    let part = |part: &FetchPartition| PartitionData {
+        aborted_transactions: Some(Vec::new()),
+        ..failed(part.partition, error.code())
+    };
+    if id.api_version < TOPIC_IDS_FROM_VERSION {
+        response.responses = request
+            .topics
+            .iter()
+            .map(|topic| FetchableTopicResponse {
+                topic: topic.topic,
+                partitions: topic.partitions.iter().map(part).collect(),
+                ..FetchableTopicResponse::default()
+            })
+            .collect();
+    }
+    shard.reply(id, &response, Vec::new());
+}
+
+/// A part without records. Kafka has an empty list of transactions where it did not come to the log, and null where the
+/// log was asked and failed.
+fn failed(partition_index: i32, error_code: i16) -> PartitionData<'static> {
+    PartitionData {
+        partition_index,
+        error_code,
+        high_watermark: -1,
+        records: Some(Records::External { bytes: 0 }),
+        aborted_transactions: is_unknown(error_code).then(Vec::new),
+        ..PartitionData::default()
+    }
 }
 
 fn topic_part<M>(
     shard: &Shard<M>,
     id: &RequestId,
-    topic: &crate::protocol::kafka::messages::fetch::FetchTopic<'_>,
+    topic: &FetchTopic<'_>,
+    request: &FetchRequest<'_>,
 ) -> FetchTopicPart {
     let known = if id.api_version >= TOPIC_IDS_FROM_VERSION {
         shard.image.topic_by_id(topic.topic_id)
@@ -61,18 +117,36 @@ fn topic_part<M>(
         .partitions
         .iter()
         .map(|part| {
-            let slot = known.and_then(|known| shard.partitions.slot(known.id, part.partition));
+            let mut slot = known.and_then(|known| shard.partitions.slot(known.id, part.partition));
+            let mut error = if slot.is_some() { ErrorCode::None } else { unknown };
+            if slot.is_some()
+                && (replica_of(request) >= 0 || part.partition_max_bytes.min(request.max_bytes) < 0)
+            {
+                // There are no followers, and Kafka stumbles over limits below 0.
+                error = if replica_of(request) >= 0 {
+                    ErrorCode::NotLeaderOrFollower
+                } else {
+                    ErrorCode::UnknownServerError
+                };
+                slot = None;
+            }
             FetchPart {
                 index: part.partition,
                 slot,
                 offset: Offset(part.fetch_offset),
                 bytes_max: u64::try_from(part.partition_max_bytes).unwrap_or(0),
                 leader_epoch: part.current_leader_epoch,
-                error: if slot.is_some() { 0 } else { unknown.code() },
+                last_fetched_epoch: part.last_fetched_epoch,
+                error: error.code(),
             }
         })
         .collect();
     FetchTopicPart { name: topic.topic.to_owned(), id: topic.topic_id, parts }
+}
+
+/// The follower that asks; below 0 it is a consumer.
+const fn replica_of(request: &FetchRequest<'_>) -> i32 {
+    if request.replica_id >= 0 { request.replica_id } else { request.replica_state.replica_id }
 }
 
 /// What one pass over a fetch's partitions has gathered.
@@ -81,6 +155,8 @@ struct Gathered {
     pieces: Vec<ReadPiece>,
     bytes: u64,
     bytes_max: u64,
+    /// So much waits to be sent already that nothing is read.
+    held_back: bool,
     /// Something that ends the wait at once: an error that the client must hear of.
     urgent: bool,
     /// A partition waits for the disk.
@@ -89,8 +165,12 @@ struct Gathered {
 
 /// Answers the fetch if it has enough, has an error to tell, or its time is up; else it waits.
 fn try_answer<M: ArenaMemory>(shard: &mut Shard<M>, fetch: PendingFetch) {
-    let mut gathered =
-        Gathered { bytes_max: fetch.bytes_max.min(shard.reply_bytes_left()), ..Gathered::default() };
+    let budget = shard.reply_bytes_left();
+    let mut gathered = Gathered {
+        bytes_max: fetch.bytes_max.min(budget),
+        held_back: budget < REPLY_BYTES_MIN,
+        ..Gathered::default()
+    };
     let responses = fetch
         .topics
         .iter()
@@ -127,31 +207,37 @@ fn read_part<M: ArenaMemory>(
     part: &FetchPart,
     gathered: &mut Gathered,
 ) -> PartitionData<'static> {
-    let mut data = PartitionData {
-        partition_index: part.index,
-        error_code: part.error,
-        high_watermark: -1,
-        records: Some(Records::External { bytes: 0 }),
-        ..PartitionData::default()
-    };
+    let mut data = failed(part.index, part.error);
     let Some(log) = part.slot.and_then(|slot| shard.log.partition(slot)) else {
         if data.error_code == 0 {
-            data.error_code = ErrorCode::UnknownTopicOrPartition.code();
+            data = failed(part.index, ErrorCode::UnknownTopicOrPartition.code());
         }
-        gathered.urgent = true;
+        // As in Kafka, a partition that is not known does not end the wait for those that are.
+        gathered.urgent |= !is_unknown(data.error_code) || fetch.topics.iter().all(is_unknown_topic);
         return data;
     };
+    // A negative epoch asks for no check here, whichever it is.
+    let epoch_fault = epoch_error(part.leader_epoch.max(-1), log.leader_epoch().0);
+    let checked = epoch_fault.map_or_else(|| check_last_epoch(log, part), Err);
+    match checked {
+        Ok(diverging) => data.diverging_epoch = diverging.unwrap_or_default(),
+        Err(error) => {
+            data.error_code = error.code();
+            gathered.urgent = true;
+            return data;
+        }
+    }
     data.high_watermark = log.high_watermark().0;
     data.last_stable_offset = log.high_watermark().0;
     data.log_start_offset = log.log_start_offset().0;
-    if let Some(error) = epoch_error(part.leader_epoch, log.leader_epoch().0) {
-        data.error_code = error.code();
+    if data.diverging_epoch != EpochEndOffset::default() {
         gathered.urgent = true;
         return data;
     }
+    data.aborted_transactions = fetch.read_committed.then(Vec::new);
     let left = gathered.bytes_max.saturating_sub(gathered.bytes);
     let first = gathered.bytes == 0;
-    if left < REPLY_BYTES_MIN && (!first || fetch.bytes_max >= REPLY_BYTES_MIN) {
+    if gathered.held_back {
         return data;
     }
     let limit = part.bytes_max.min(left);
@@ -167,10 +253,38 @@ fn read_part<M: ArenaMemory>(
             data.high_watermark = -1;
             data.last_stable_offset = -1;
             data.log_start_offset = -1;
+            data.aborted_transactions = None;
             gathered.urgent = true;
         }
     }
     data
+}
+
+/// KIP-595: where the reader's log and this one part, if the last record that it has is not in this one.
+fn check_last_epoch(log: &PartitionLog, part: &FetchPart) -> Result<Option<EpochEndOffset>, ErrorCode> {
+    if part.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    let asked = LeaderEpoch(part.last_fetched_epoch);
+    let latest = log.epochs().latest().unwrap_or_else(|| log.leader_epoch());
+    if asked > latest {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    let end = log.epochs().end_offset_of(asked, log.log_end_offset());
+    // Before everything that is known: it ended where this log begins.
+    let (last, end_offset) = end.unwrap_or_else(|| (asked, log.log_start_offset()));
+    let parts = last < asked || end_offset < part.offset;
+    Ok(parts.then_some(EpochEndOffset::new(last.0, end_offset.0)))
+}
+
+fn is_unknown(error_code: i16) -> bool {
+    [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId]
+        .iter()
+        .any(|known| known.code() == error_code)
+}
+
+fn is_unknown_topic(topic: &FetchTopicPart) -> bool {
+    topic.parts.iter().all(|part| part.slot.is_none() && is_unknown(part.error))
 }
 
 /// KIP-320: a consumer whose epoch is old is fenced, one whose epoch is ahead knows more than this broker.

@@ -11,6 +11,10 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Init
         Some("") => reply(shard, &id, ErrorCode::InvalidRequest, -1, -1),
         // There is no coordinator for it; clients that look for one hear the same.
         Some(_) => reply(shard, &id, ErrorCode::CoordinatorNotAvailable, -1, -1),
+        // Only both together name a producer to go on with (KIP-360).
+        None if (request.producer_id == -1) != (request.producer_epoch == -1) => {
+            reply(shard, &id, ErrorCode::InvalidRequest, -1, -1);
+        }
         None => answer(shard, &id),
     }
 }

@@ -1,6 +1,8 @@
 //! ListOffsets (key 2): the first, the next and the latest offset, and the first record at or after a time.
 
-use crate::broker::handlers::data::fetch::{epoch_error, error_of};
+use std::collections::BTreeMap;
+
+use crate::broker::handlers::data::fetch::{READ_COMMITTED, READ_UNCOMMITTED, epoch_error, error_of};
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::error_code::ErrorCode;
 use crate::model::{LeaderEpoch, Offset};
@@ -17,12 +19,14 @@ use crate::storage::PartitionSlot;
 use crate::storage::partition::PartitionLog;
 
 /// One partition of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
     index: i32,
     slot: Option<PartitionSlot>,
     leader_epoch: i32,
     timestamp: i64,
+    /// Refused before the log is asked.
+    error: ErrorCode,
 }
 
 /// A request that waits for the disk.
@@ -46,25 +50,34 @@ const UNPACKED_BYTES_MAX: usize = 128 << 20;
 const NOTHING: Answer = Answer::Found { timestamp: -1, offset: -1, leader_epoch: -1 };
 
 pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: ListOffsetsRequest<'_>) {
-    let topics = request
-        .topics
-        .iter()
-        .map(|topic| {
-            let known = shard.image.topic(topic.name).map(|known| known.id);
-            let parts = topic
-                .partitions
-                .iter()
-                .map(|part| Part {
-                    index: part.partition_index,
-                    slot: known.and_then(|known| shard.partitions.slot(known, part.partition_index)),
-                    leader_epoch: part.current_leader_epoch,
-                    timestamp: part.timestamp,
-                })
-                .collect();
-            (topic.name.to_owned(), parts)
-        })
-        .collect();
-    try_answer(shard, PendingList { request: id, topics });
+    let known_isolation = matches!(request.isolation_level, READ_UNCOMMITTED | READ_COMMITTED);
+    let error = if known_isolation { ErrorCode::None } else { ErrorCode::UnknownServerError };
+    let mut topics: BTreeMap<String, Vec<Part>> = BTreeMap::new();
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
+        let known = shard.image.topic(topic.name).map(|known| known.id);
+        let parts = topics.entry(topic.name.to_owned()).or_default();
+        parts.extend(topic.partitions.iter().map(|part| Part {
+            index: part.partition_index,
+            slot: known.and_then(|known| shard.partitions.slot(known, part.partition_index)),
+            leader_epoch: part.current_leader_epoch,
+            timestamp: part.timestamp,
+            error,
+        }));
+    }
+    topics.values_mut().for_each(refuse_repeated);
+    try_answer(shard, PendingList { request: id, topics: topics.into_iter().collect() });
+}
+
+/// A partition that is named several times has one answer: that this is not allowed.
+fn refuse_repeated(parts: &mut Vec<Part>) {
+    parts.sort_by_key(|part| part.index);
+    parts.dedup_by(|later, first| {
+        let same = later.index == first.index;
+        if same && first.error.is_none() {
+            first.error = ErrorCode::InvalidRequest;
+        }
+        same
+    });
 }
 
 fn try_answer<M: ArenaMemory>(shard: &mut Shard<M>, list: PendingList) {
@@ -99,6 +112,9 @@ fn try_answer<M: ArenaMemory>(shard: &mut Shard<M>, list: PendingList) {
 }
 
 fn find<M: ArenaMemory>(shard: &mut Shard<M>, part: &Part, version: i16) -> Answer {
+    if !part.error.is_none() {
+        return Answer::Refused(part.error);
+    }
     let Some(slot) = part.slot else { return Answer::Refused(ErrorCode::UnknownTopicOrPartition) };
     let Some(log) = shard.log.partition(slot) else {
         return Answer::Refused(ErrorCode::UnknownTopicOrPartition);
@@ -123,7 +139,9 @@ fn find<M: ArenaMemory>(shard: &mut Shard<M>, part: &Part, version: i16) -> Answ
 }
 
 fn at(log: &PartitionLog, offset: Offset, known: Option<LeaderEpoch>) -> Answer {
-    let leader_epoch = known.or_else(|| log.epochs().epoch_of(offset)).map_or(-1, |found| found.0);
+    // Where nothing is, the next record will stand in the current epoch.
+    let next = (offset >= log.log_end_offset()).then(|| log.leader_epoch());
+    let leader_epoch = known.or_else(|| log.epochs().epoch_of(offset)).or(next).map_or(-1, |found| found.0);
     Answer::Found { timestamp: -1, offset: offset.0, leader_epoch }
 }
 

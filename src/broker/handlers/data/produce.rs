@@ -8,15 +8,16 @@ use std::ops::Range;
 use super::super::Fate;
 use crate::broker::purgatory::produce::{PartitionResult, PendingId, PendingProduce, TopicResult};
 use crate::broker::shards::{RequestId, Shard};
-use crate::model::TopicId;
-use crate::model::batch::{BatchError, BatchHeader};
+use crate::model::batch::{BatchError, BatchHeader, LOG_OVERHEAD_BYTES};
 use crate::model::error_code::ErrorCode;
+use crate::model::{Offset, TopicId};
 use crate::protocol::kafka::messages::produce::{
     PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use crate::protocol::kafka::{Message, Reader, frame};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::PartitionSlot;
+use crate::storage::partition::PartitionLog;
 use crate::storage::partition::producers::SequenceError;
 use crate::storage::shard::AppendError;
 
@@ -49,15 +50,15 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &mut [u
     let Ok(request) = ProduceRequest::decode(&mut Reader::new(body), id.api_version) else {
         return Fate::Close;
     };
-    if !matches!(request.acks, -1..=1) {
-        return refuse(shard, id, &request, ErrorCode::InvalidRequiredAcks);
-    }
-    if request.transactional_id.is_some() {
+    let acks_are_known = matches!(request.acks, -1..=1);
+    // As in Kafka, it is the batches that belong to a transaction; an id alone means nothing.
+    if holds_transactional(&request) {
         return refuse(shard, id, &request, ErrorCode::TransactionalIdAuthorizationFailed);
     }
     let mut work = Vec::new();
     let mut topics = Vec::with_capacity(request.topic_data.len());
-    for topic in &request.topic_data {
+    // Kafka's answer has no row for a topic without partitions.
+    for topic in request.topic_data.iter().filter(|topic| !topic.partition_data.is_empty()) {
         let known = if id.api_version >= 13 {
             shard.image.topic_by_id(topic.topic_id).map(|found| found.id).ok_or(ErrorCode::UnknownTopicId)
         } else {
@@ -76,17 +77,19 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &mut [u
                 error_message: None,
             };
             match (judged, frame::position_in(body, records)) {
+                (Ok(_), _) if !acks_are_known => result.error = ErrorCode::InvalidRequiredAcks,
                 (Ok((slot, header)), Some(bytes)) => work.push(Work {
                     slot,
-                    bytes,
+                    bytes: bytes.start..bytes.start + header.size_bytes,
                     header,
                     topic: count(topics.len()),
                     partition: count(partitions.len()),
                 }),
                 (Ok(_), None) => result.error = ErrorCode::UnknownServerError,
-                (Err((error, message)), _) => {
-                    result.error = error;
-                    result.error_message = message;
+                (Err(refusal), _) => {
+                    result.error = refusal.error;
+                    result.error_message = refusal.message;
+                    result.log_start_offset = refusal.log_start_offset;
                 }
             }
             partitions.push(result);
@@ -128,8 +131,9 @@ fn append_all<M: ArenaMemory>(
         if matches!(appended, Err(AppendError::Busy)) {
             return Fate::Stalled(Stalled { pending, work, next: place, body_bytes });
         }
-        let high_watermark =
-            shard.log.partition(item.slot).map(crate::storage::partition::PartitionLog::high_watermark);
+        let log = shard.log.partition(item.slot);
+        let high_watermark = log.map(PartitionLog::high_watermark);
+        let log_start_offset = log.map_or(-1, |log| log.log_start_offset().0);
         let mut waits_for = None;
         let Some(produce) = shard.produces.get_mut(pending) else { return Fate::Done };
         let topic = produce.topics.get_mut(item.topic as usize);
@@ -148,29 +152,58 @@ fn append_all<M: ArenaMemory>(
             }
             Err(error) => {
                 result.error = error_of(&error);
-                result.error_message = message_of(&error);
+                result.error_message = Some(error.to_string());
+                if matches!(error, AppendError::Timestamp { .. } | AppendError::Sequence(_)) {
+                    result.log_start_offset = log_start_offset;
+                }
             }
         }
         if let Some(end_offset) = waits_for {
             shard.produces.wait(item.slot, end_offset, pending, item.topic, item.partition);
         }
     }
-    finish_appends(shard, pending);
-    Fate::Done
+    finish_appends(shard, pending)
 }
 
 /// All appends are made: the reply goes out now, or when the last of them is acknowledged.
-fn finish_appends<M: ArenaMemory>(shard: &mut Shard<M>, pending: PendingId) {
-    let Some(produce) = shard.produces.get_mut(pending) else { return };
+fn finish_appends<M: ArenaMemory>(shard: &mut Shard<M>, pending: PendingId) -> Fate {
+    let Some(produce) = shard.produces.get_mut(pending) else { return Fate::Done };
     produce.complete = true;
+    let mut results = produce.topics.iter().flat_map(|topic| &topic.partitions);
+    if produce.acks == 0 && results.any(|result| !result.error.is_none()) {
+        // A client that waits for no answer learns of an error by losing its connection, as with Kafka.
+        shard.produces.abandon(pending);
+        return Fate::Close;
+    }
     if produce.acks == 0 || produce.outstanding == 0 {
         answer(shard, pending);
     } else {
         shard.produces.arm(pending);
     }
+    Fate::Done
 }
 
-/// Everything that can be said of a part without its partition's log.
+/// Why a part is not appended.
+struct Refusal {
+    error: ErrorCode,
+    message: Option<String>,
+    /// That of the partition's log, which Kafka tells of batches that are looked at there; else -1.
+    log_start_offset: i64,
+}
+
+impl From<(ErrorCode, Option<String>)> for Refusal {
+    fn from((error, message): (ErrorCode, Option<String>)) -> Self {
+        Self { error, message, log_start_offset: -1 }
+    }
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(error: ErrorCode) -> Self {
+        Self { error, message: None, log_start_offset: -1 }
+    }
+}
+
+/// Everything that can be said of a part before its batch is appended.
 fn judge<M: ArenaMemory>(
     shard: &Shard<M>,
     id: &RequestId,
@@ -178,39 +211,94 @@ fn judge<M: ArenaMemory>(
     topic: Result<TopicId, ErrorCode>,
     index: i32,
     records: &[u8],
-) -> Result<(PartitionSlot, BatchHeader), (ErrorCode, Option<String>)> {
-    let topic = topic.map_err(|error| (error, None))?;
-    let slot = shard.partitions.slot(topic, index).ok_or((ErrorCode::UnknownTopicOrPartition, None))?;
+) -> Result<(PartitionSlot, BatchHeader), Refusal> {
+    let topic = topic?;
+    let slot = shard.partitions.slot(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if acks == -1 && shard.partitions.min_insync_replicas(topic) > 1 {
         // This broker is the only replica there is.
-        return Err((ErrorCode::NotEnoughReplicas, None));
+        return Err(ErrorCode::NotEnoughReplicas.into());
     }
-    let invalid = |message: &str| (ErrorCode::InvalidRecord, Some(message.to_owned()));
-    if records.is_empty() {
-        return Err(invalid("Produce requests must contain exactly one record batch per partition."));
-    }
-    let header = BatchHeader::check(records).map_err(|error| refusal_of_batch(&error))?;
-    if header.size_bytes != records.len() {
-        return Err(invalid("Produce requests must contain exactly one record batch per partition."));
-    }
-    header.check_dense().map_err(|error| (ErrorCode::InvalidRecord, Some(error.to_string())))?;
-    if header.is_control() {
-        return Err(invalid("Clients are not allowed to write control records."));
-    }
-    if header.codec() > ZSTD {
-        return Err(invalid("Unknown compression type."));
-    }
+    let batch = only_batch(records)?;
+    let in_log = |(error, message): (ErrorCode, String)| Refusal {
+        error,
+        message: Some(message),
+        log_start_offset: shard.log.partition(slot).map_or(-1, |log| log.log_start_offset().0),
+    };
+    let header = BatchHeader::check(batch).map_err(|error| match error {
+        BatchError::Counts { .. } => in_log((ErrorCode::InvalidRecord, error.to_string())),
+        _ => refusal_of_batch(&error).into(),
+    })?;
     if header.codec() == ZSTD && id.api_version < ZSTD_FROM_VERSION {
         let message = "Produce requests with version below 7 are not allowed to use ZStandard compression.";
-        return Err((ErrorCode::UnsupportedCompressionType, Some(message.to_owned())));
+        return Err((ErrorCode::UnsupportedCompressionType, Some(message.to_owned())).into());
     }
-    if header.is_transactional() {
-        return Err((ErrorCode::InvalidTxnState, Some("Transactions are not supported.".to_owned())));
-    }
-    if header.is_idempotent() && (header.base_sequence < 0 || header.producer_epoch.0 < 0) {
-        return Err(invalid("An idempotent batch needs a producer epoch and a sequence number."));
-    }
+    check_header(&header).map_err(in_log)?;
     Ok((slot, header))
+}
+
+/// What a producer may not say in a batch that is whole.
+fn check_header(header: &BatchHeader) -> Result<(), (ErrorCode, String)> {
+    let refused = |error: ErrorCode, message: &str| Err((error, message.to_owned()));
+    let invalid = |message: &str| refused(ErrorCode::InvalidRecord, message);
+    if let Err(error) = header.check_dense() {
+        return invalid(&error.to_string());
+    }
+    if header.base_offset != Offset::ZERO {
+        return invalid("The base offset of a batch is the broker's to say: it must be 0.");
+    }
+    if header.is_control() {
+        return invalid("Clients are not allowed to write control records.");
+    }
+    if header.codec() > ZSTD {
+        return refused(ErrorCode::UnknownServerError, "Unknown compression type.");
+    }
+    if header.is_idempotent() && header.base_sequence < 0 {
+        return invalid("An idempotent batch needs a sequence number.");
+    }
+    if header.is_idempotent() && header.producer_epoch.0 < 0 {
+        return refused(ErrorCode::InvalidProducerEpoch, "An idempotent batch needs a producer epoch.");
+    }
+    Ok(())
+}
+
+/// Whether some part's batch says that it belongs to a transaction.
+fn holds_transactional(request: &ProduceRequest<'_>) -> bool {
+    let parts = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut batches = parts.filter_map(|part| part.records?.inline());
+    batches.any(|batch| BatchHeader::parse(batch).is_ok_and(|header| header.is_transactional()))
+}
+
+/// The one batch that `records` may hold. As Kafka does it: what is too short to be a batch ends the records, and is an
+/// error only where nothing stands before it.
+fn only_batch(records: &[u8]) -> Result<&[u8], (ErrorCode, Option<String>)> {
+    let one = || {
+        let message = "Produce requests must contain exactly one record batch per partition.";
+        (ErrorCode::InvalidRecord, Some(message.to_owned()))
+    };
+    let batch = first_batch(records)?.ok_or_else(one)?;
+    match first_batch(records.get(batch.len()..).unwrap_or_default())? {
+        None => Ok(batch),
+        Some(_) => Err(one()),
+    }
+}
+
+/// The bytes of the batch at the start; `None` if they end before it does.
+fn first_batch(bytes: &[u8]) -> Result<Option<&[u8]>, (ErrorCode, Option<String>)> {
+    const MAGIC_END: usize = 17;
+    const LENGTH_MIN: i32 = 14;
+    let corrupt = |message: String| (ErrorCode::CorruptMessage, Some(message));
+    let length = bytes.get(LOG_OVERHEAD_BYTES - 4..).and_then(<[u8]>::first_chunk);
+    let Some(length) = length.copied().map(i32::from_be_bytes) else { return Ok(None) };
+    if length < LENGTH_MIN {
+        let message = format!("Record size {length} is less than the minimum record overhead ({LENGTH_MIN})");
+        return Err(corrupt(message));
+    }
+    let Some(magic) = bytes.get(MAGIC_END - 1).map(|byte| byte.cast_signed()) else { return Ok(None) };
+    if !matches!(magic, 0..=2) {
+        return Err(corrupt(format!("Invalid magic found in record: {magic}")));
+    }
+    let size = usize::try_from(length).ok().and_then(|length| length.checked_add(LOG_OVERHEAD_BYTES));
+    Ok(size.and_then(|size| bytes.get(..size)))
 }
 
 fn refusal_of_batch(error: &BatchError) -> (ErrorCode, Option<String>) {
@@ -237,10 +325,6 @@ const fn error_of(error: &AppendError) -> ErrorCode {
         AppendError::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
         AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
     }
-}
-
-fn message_of(error: &AppendError) -> Option<String> {
-    Some(error.to_string())
 }
 
 /// The same error for every part of a request.
@@ -308,11 +392,7 @@ fn partition_response(result: &PartitionResult) -> PartitionProduceResponse<'_> 
 
 /// The partition's high watermark has moved: acknowledges what it has reached.
 pub fn handle_advanced<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
-    let Some(reached) =
-        shard.log.partition(slot).map(crate::storage::partition::PartitionLog::high_watermark)
-    else {
-        return;
-    };
+    let Some(reached) = shard.log.partition(slot).map(PartitionLog::high_watermark) else { return };
     while let Some(pending) = shard.produces.poll_acknowledged(slot, reached) {
         answer(shard, pending);
     }

@@ -40,6 +40,11 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Crea
                 .collect(),
         })
         .collect();
+    if request.timeout_ms <= 0 {
+        let names = topics.into_iter().map(|topic| topic.name).collect();
+        refuse(shard, &Waiting { id, names }, ErrorCode::RequestTimedOut, None);
+        return;
+    }
     let names = topics.iter().map(|topic| topic.name.clone()).collect();
     let mode = if request.validate_only { CreateMode::ValidateOnly } else { CreateMode::Create };
     let waiting = ControlWaiting::CreateTopics(Waiting { id, names });

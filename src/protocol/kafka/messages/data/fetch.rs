@@ -114,6 +114,14 @@ messages! {
     }
 }
 
+impl EpochEndOffset {
+    /// The last epoch that both logs may have in common, and where it ends in the leader's.
+    #[must_use]
+    pub const fn new(epoch: i32, end_offset: i64) -> Self {
+        Self { epoch, end_offset }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,17 @@
 //! Outputs held against files beside this one. After a wanted change, `RINGLOG_REWRITE=1 cargo test --test golden`
 //! writes the files again, and the change is reviewed as a diff.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a helper that panics fails its test, as it should"
+)]
+
+mod memory_broker;
+#[path = "../wire/script/mod.rs"]
+mod script;
+mod transcript;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -77,6 +88,24 @@ fn help_and_mistakes_of_the_command_line() {
         transcript += &run(line, file, &settings);
     }
     hold("command_line.txt", &transcript);
+}
+
+/// What the broker answers to whom: every API, version and error that `tests/wire/script` asks for.
+#[test]
+fn conversations() {
+    for &(name, talk) in script::ALL {
+        let mut broker = memory_broker::MemoryBroker::new("num.partitions=4\nnode.id=0\n");
+        let blocks = script::Script::run(&mut broker, talk);
+        hold(&format!("{name}.txt"), &transcript::transcript(&blocks));
+    }
+}
+
+/// Topics are not made by asking for them when the broker's settings say so.
+#[test]
+fn conversation_without_auto_creation() {
+    let mut broker = memory_broker::MemoryBroker::new("auto.create.topics.enable=false\n");
+    let blocks = script::Script::run(&mut broker, script::without_auto_creation);
+    hold("metadata_without_auto_creation.txt", &transcript::transcript(&blocks));
 }
 
 /// One command with what it printed; the settings file, whose path differs from machine to machine, is called FILE.

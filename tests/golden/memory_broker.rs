@@ -1,0 +1,319 @@
+//! The broker's core without a machine: one shard over memory and a simulated disk, with the metadata beside it.
+//!
+//! Deterministic: every operation of the shard is carried out at once, the clock stands still unless somebody waits.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::script::Broker;
+use ringlog::broker::connection::OutPiece;
+use ringlog::broker::shards::control::ControlAnswer;
+use ringlog::broker::shards::partitions::Partitions;
+use ringlog::broker::shards::{ConnectionId, FrameFate, Shard};
+use ringlog::config::{BrokerConfig, Machine};
+use ringlog::controller::state::{Command, Context, Refusal, Reply, State};
+use ringlog::model::image::{BrokerImage, Endpoint};
+use ringlog::model::{BrokerId, ClusterId};
+use ringlog::runtime::Result as RuntimeResult;
+use ringlog::runtime::file::BlockingFile as _;
+use ringlog::runtime::memory::{AlignedBuffer, ArenaMemory};
+use ringlog::runtime::sim::{SimDisk, SimFile, SimRandom, SimSteps};
+use ringlog::storage::driver::run_task;
+use ringlog::storage::operation::{Completion, FileId, Operation, Outcome, Task, WritePiece};
+use ringlog::storage::shard::{ReadPiece, ShardLog, ShardOptions, commit_file_path};
+
+const ARENA_BYTES: usize = 8 << 20;
+const COMMIT_FILE_BYTES: u64 = 4 << 20;
+const PORT: u16 = 9_092;
+/// In November 2023.
+const START_MS: i64 = 1_700_000_000_000;
+/// Turns of the clock that an answer is waited for.
+const WAITS_MAX: usize = 50;
+
+/// See the module.
+pub struct MemoryBroker {
+    shard: Shard<SharedMemory>,
+    state: State,
+    config: Arc<BrokerConfig>,
+    memory: Rc<RefCell<Vec<u8>>>,
+    disk: SimDisk,
+    files: BTreeMap<FileId, SimFile>,
+    connection: ConnectionId,
+    closed: bool,
+    received: VecDeque<Vec<u8>>,
+    /// Bytes of answers that are not whole frames yet.
+    incoming: Vec<u8>,
+    now_ms: i64,
+    random: u128,
+}
+
+impl MemoryBroker {
+    /// With these settings, one to a line.
+    pub fn new(settings: &str) -> Self {
+        let machine = Machine { memory_bytes: 8 << 30, cpu_count: 2 };
+        let config = BrokerConfig::load(Some(settings), &[], machine).expect("sound settings");
+        let endpoint =
+            Endpoint { listener: "PLAINTEXT".to_owned(), host: "127.0.0.1".to_owned(), port: PORT };
+        let broker = BrokerImage { id: BrokerId(0), endpoints: vec![endpoint] };
+        let mut state = State::new(ClusterId([1; 16]), broker);
+        let config = Arc::new(config);
+        let memory = Rc::new(RefCell::new(vec![0; ARENA_BYTES]));
+        let arena = SharedMemory { bytes: vec![0; ARENA_BYTES], shared: Rc::clone(&memory) };
+        let mut random = 1;
+        decide(&mut state, &config, &mut random, &Command::RegisterStart).expect("a first start");
+        let disk = SimDisk::new(SimSteps::default(), SimRandom::new(1));
+        let mut log = ShardLog::new(ShardOptions::default(), arena, START_MS);
+        let files = commit_files(&disk, &mut log);
+        let image = Arc::new(state.image().clone());
+        let mut shard = Shard::new(log, Arc::clone(&config), image, Partitions::default());
+        shard.set_now(START_MS);
+        let connection = shard.open_connection(0);
+        Self {
+            shard,
+            state,
+            config,
+            memory,
+            disk,
+            files,
+            connection,
+            closed: false,
+            received: VecDeque::new(),
+            incoming: Vec::new(),
+            now_ms: START_MS,
+            random,
+        }
+    }
+
+    /// Carries on until nothing is left to do at this time.
+    fn settle(&mut self) {
+        loop {
+            self.shard.handle_events();
+            let mut idle = true;
+            while let Some(question) = self.shard.poll_question() {
+                let reply = decide(&mut self.state, &self.config, &mut self.random, &question.command);
+                self.shard.handle_image(Arc::new(self.state.image().clone()));
+                self.shard.handle_answer(ControlAnswer { token: question.token, reply });
+                idle = false;
+            }
+            while let Some(operation) = self.shard.poll_operation() {
+                let completion = self.carry_out(operation);
+                self.shard.handle_completion(completion);
+                idle = false;
+            }
+            while self.shard.poll_output().is_some() {
+                self.take_output();
+                idle = false;
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, operation: Operation) -> Completion {
+        match operation {
+            Operation::Write { id, file, pieces, position, .. } => {
+                let file = self.files.get(&file).expect("an open file");
+                let mut bytes = Vec::new();
+                for piece in &pieces {
+                    match piece {
+                        WritePiece::Arena { place, bytes: count, .. } => {
+                            bytes.extend_from_slice(&self.memory.borrow()[place_of(*place, *count)]);
+                        }
+                        WritePiece::Buffer { buffer, bytes: count } => {
+                            bytes.extend_from_slice(&buffer.as_slice()[place_of(0, *count)]);
+                        }
+                    }
+                }
+                file.write_at(position, &bytes).expect("the disk is sound");
+                file.sync().expect("the disk is sound");
+                Completion { id, outcome: Outcome::Done, pieces }
+            }
+            Operation::Sync { id, file } => {
+                self.files.get(&file).expect("an open file").sync().expect("the disk is sound");
+                Completion { id, outcome: Outcome::Done, pieces: Vec::new() }
+            }
+            Operation::Read { id, file, position, bytes } => {
+                let count = usize::try_from(bytes).expect("a size");
+                let mut buffer = AlignedBuffer::zeroed(count);
+                let file = self.files.get(&file).expect("an open file");
+                file.read_at(position, buffer.as_mut_slice()).expect("the disk is sound");
+                Completion { id, outcome: Outcome::Buffer(buffer), pieces: Vec::new() }
+            }
+            Operation::Task { id, task, .. } => {
+                let outcome = self.run(&task);
+                Completion { id, outcome, pieces: Vec::new() }
+            }
+        }
+    }
+
+    fn run(&mut self, task: &Task) -> Outcome {
+        if let Task::Close { file } = task {
+            self.files.remove(file);
+            return Outcome::Done;
+        }
+        let file = task.file().and_then(|file| self.files.get(&file));
+        let done = run_task(&self.disk, task, file);
+        if let (Some(name), Some(opened)) = (task.opens(), done.opened) {
+            self.files.insert(name, opened);
+        }
+        done.outcome
+    }
+
+    fn take_output(&mut self) {
+        for piece in self.shard.take_output(self.connection) {
+            match piece {
+                OutPiece::Bytes(bytes) => self.incoming.extend_from_slice(&bytes),
+                OutPiece::Records(records) => {
+                    match &records {
+                        ReadPiece::Arena { place, bytes, .. } => {
+                            let range = place_of(*place, *bytes);
+                            self.incoming.extend_from_slice(&self.memory.borrow()[range]);
+                        }
+                        ReadPiece::Cached { buffer, from, bytes } => {
+                            self.incoming.extend_from_slice(&buffer.as_slice()[place_of(*from, *bytes)]);
+                        }
+                    }
+                    self.shard.release([records]);
+                }
+            }
+        }
+        while let Some(prefix) = self.incoming.first_chunk() {
+            let end = 4 + usize::try_from(u32::from_be_bytes(*prefix)).expect("a length");
+            if self.incoming.len() < end {
+                break;
+            }
+            let rest = self.incoming.split_off(end);
+            let frame = std::mem::replace(&mut self.incoming, rest);
+            self.received.push_back(frame[4..].to_vec());
+        }
+    }
+
+    /// Lets time pass until the next thing is due.
+    fn wait(&mut self) {
+        self.now_ms = self.shard.next_deadline_ms().clamp(self.now_ms, self.now_ms + 60_000);
+        self.shard.handle_time(self.now_ms);
+        self.settle();
+    }
+}
+
+impl Broker for MemoryBroker {
+    fn send(&mut self, frame: &[u8]) {
+        if self.closed {
+            return;
+        }
+        let mut bytes = frame.to_vec();
+        match self.shard.handle_frame(self.connection, &mut bytes) {
+            FrameFate::Done => {}
+            FrameFate::Close => self.closed = true,
+            FrameFate::Stalled => panic!("there is room for every append of these conversations"),
+        }
+        self.settle();
+    }
+
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        for _ in 0..WAITS_MAX {
+            if let Some(frame) = self.received.pop_front() {
+                return Some(frame);
+            }
+            if self.closed {
+                return None;
+            }
+            self.wait();
+        }
+        panic!("the broker neither answers nor closes");
+    }
+
+    fn reconnect(&mut self) {
+        self.shard.close_connection(self.connection);
+        self.connection = self.shard.open_connection(0);
+        self.incoming.clear();
+        self.received.clear();
+        self.closed = false;
+    }
+
+    fn port(&self) -> u16 {
+        PORT
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+}
+
+/// The commit-log file that a first start makes.
+fn commit_files(disk: &SimDisk, log: &mut ShardLog<SharedMemory>) -> BTreeMap<FileId, SimFile> {
+    let file = log.fresh_file();
+    let task = Task::CreateCommitFile { file, path: commit_file_path(0, 0), bytes: COMMIT_FILE_BYTES };
+    let made = run_task(disk, &task, None).opened.expect("the disk is sound");
+    log.add_commit_file(file, 0, COMMIT_FILE_BYTES);
+    BTreeMap::from([(file, made)])
+}
+
+fn decide(
+    state: &mut State,
+    config: &BrokerConfig,
+    random: &mut u128,
+    command: &Command,
+) -> Result<Reply, Refusal> {
+    let mut draw = || {
+        *random = random.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).wrapping_add(0x9e37_79b9);
+        random.to_be_bytes()
+    };
+    let (records, reply) = state.decide(command, &mut Context { config, random: &mut draw })?;
+    for record in &records {
+        let applied: Result<(), _> = state.apply(record);
+        assert!(applied.is_ok(), "what was decided can be applied: {record:?}");
+    }
+    Ok(reply)
+}
+
+fn place_of(from: u64, count: u64) -> std::ops::Range<usize> {
+    let place = |value: u64| usize::try_from(value).expect("a place in memory");
+    place(from)..place(from + count)
+}
+
+/// The arena's memory, of which the test keeps a copy to send and write from.
+pub struct SharedMemory {
+    bytes: Vec<u8>,
+    shared: Rc<RefCell<Vec<u8>>>,
+}
+
+impl SharedMemory {
+    fn put(&mut self, position: usize, bytes: &[u8]) {
+        self.bytes[position..position + bytes.len()].copy_from_slice(bytes);
+        self.shared.borrow_mut()[position..position + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+impl ArenaMemory for SharedMemory {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn read(&self, position: usize, len: usize) -> &[u8] {
+        &self.bytes[position..position + len]
+    }
+
+    fn write(&mut self, position: usize, bytes: &[u8]) {
+        self.put(position, bytes);
+    }
+
+    fn publish(&mut self, position: usize, value: u64) {
+        self.put(position, &value.to_ne_bytes());
+    }
+
+    fn load(&self, position: usize) -> u64 {
+        self.bytes[position..].first_chunk().copied().map_or(0, u64::from_ne_bytes)
+    }
+
+    fn zero(&mut self, position: usize, len: usize) {
+        self.put(position, &vec![0; len]);
+    }
+
+    fn touch(&mut self, _position: usize, _len: usize) -> RuntimeResult<()> {
+        Ok(())
+    }
+}

@@ -46,6 +46,9 @@ pub enum Error {
     /// A count outside its bounds.
     #[error("{what} cannot be {count} in number")]
     BadCount { what: &'static str, count: u64 },
+    /// A partition's folder is that of another topic.
+    #[error("{} names another topic", path.display())]
+    AnotherTopic { path: PathBuf },
     /// The kernel refuses to set up a ring.
     #[error("the kernel refuses io_uring: {source}{}", ring_remedy(source))]
     RingRefused { source: io::Error },

@@ -116,14 +116,18 @@ fn create_segment<D: BlockingDisk>(disk: &D, path: &str, create: &CreateFile) ->
     let path = Path::new(path);
     let folder = path.parent().unwrap_or(Path::new(""));
     disk.create_directories(folder)?;
-    let file = disk.open(path, Access::Create, Caching::Direct)?;
-    file.allocate(0, create.allocate_bytes)?;
     let (name, contents) = &create.folder_file;
     let beside = folder.join(name);
-    match disk.open(&beside, Access::Read, Caching::Buffered) {
+    match disk.read_file(&beside, contents.len() + 1) {
         Err(error) if error.is_not_found() => disk.replace_file(&beside, contents)?,
-        found => drop(found?),
+        found => {
+            if found? != *contents {
+                return Err(Error::AnotherTopic { path: beside });
+            }
+        }
     }
+    let file = disk.open(path, Access::Create, Caching::Direct)?;
+    file.allocate(0, create.allocate_bytes)?;
     disk.sync_directory(folder)?;
     disk.sync_directory(Path::new(""))?;
     Ok(file)

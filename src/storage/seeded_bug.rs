@@ -11,7 +11,7 @@ pub enum SeededBug {
     MissCrcCheck,
     /// Recovery leaves what follows the last good batch in the file.
     KeepTornTail,
-    /// Commit-log files are written again before the checkpoint is durable.
+    /// Commit-log files are written again before segments and checkpoint make up for them.
     RecycleEarly,
     /// Recovery scans the tails before it replays the commit log.
     ScanBeforeReplay,

@@ -73,7 +73,7 @@ impl World {
         for (model, &(shard, slot)) in self.partitions.iter_mut().zip(&self.places) {
             let log = self.shards[shard].log.partition(slot).expect("a partition");
             model.observe(log)?;
-            if self.shards[shard].log.is_idle() {
+            if self.shards[shard].log.is_idle() && !model.failed {
                 model.start_durable = model.log_start;
             }
         }

@@ -5,12 +5,13 @@ use std::path::Path;
 use ringlog::model::Offset;
 use ringlog::model::batch::BatchHeader;
 use ringlog::runtime::disk::BlockingDisk;
-use ringlog::storage::partition::epochs::EpochCache;
+use ringlog::storage::partition::PartitionLog;
 use ringlog::storage::partition::segment::parse_file_name;
 use ringlog::storage::shard::{Event, ReadError, ReadPiece};
 
 use crate::batches::Stored;
 use crate::failure::{Checked, Stop, ensure};
+use crate::model::PartitionModel;
 use crate::world::World;
 
 /// Steps of I/O after which a read must have come to an end.
@@ -36,52 +37,24 @@ impl World {
         let (shard, slot) = self.places[partition];
         let log = self.shards[shard].log.partition(slot).expect("a recovered partition");
         let model = &mut self.partitions[partition];
-        let name = model.folder.clone();
         let (start, end) = (log.log_start_offset().0, log.log_end_offset().0);
+        let last_end = found.last().map_or(start.min(end), Stored::end);
+        let seen = Seen { start, end, last_end, clean, arena_gone };
         ensure!(
             log.high_watermark().0 == end,
-            "{name}: recovered up to {end}, visible to {}",
+            "{}: recovered up to {end}, visible to {}",
+            model.folder,
             log.high_watermark()
         );
-        let candidates: Vec<Stored> =
-            model.log.iter().chain(&model.cut_away).filter(|batch| batch.end() > start).cloned().collect();
-        compare(&name, found, &candidates, log.epochs(), start)?;
-        let promised = match (clean, arena_gone) {
-            (true, _) => model.end,
-            (false, true) => model.durable,
-            (false, false) => model.kept,
-        };
-        if let Some(lost) = candidates.get(found.len()) {
-            ensure!(
-                lost.end() > promised,
-                "{name}: batch {} at {}..{} is lost, all before {promised} was promised; the log is {start}..{end}",
-                lost.number,
-                lost.base(),
-                lost.end()
-            );
-        }
-        let may_jump = model.is_written() && arena_gone && !clean;
-        let last_end = found.last().map_or(start.min(end), Stored::end);
-        let before = model.log.iter().rev().map(Stored::end).find(|&known| known <= last_end);
-        let natural = model.end == end || last_end == end || before == Some(end);
-        ensure!(natural || may_jump, "{name}: the log ends at {end}, its last batch at {last_end}");
-        ensure!(
-            end >= model.given,
-            "{name}: offsets from {end} on would be given again, {} was",
-            model.given
-        );
-        ensure!(
-            start <= model.log_start || (may_jump && found.is_empty()) || model.retains(),
-            "{name}: the log starts at {start}, not at {}",
-            model.log_start
-        );
-        ensure!(
-            start >= model.start_durable.min(last_end),
-            "{name}: the log starts at {start}, it started at {}",
-            model.start_durable
-        );
-        let resumed = may_jump && end > last_end;
-        adopt(model, found, &candidates, (start, end), resumed);
+        let candidates = model.log.iter().chain(&model.cut_away).filter(|batch| batch.end() > start);
+        let candidates: Vec<Stored> = candidates.cloned().collect();
+        check_batches(&model.folder, log, found, &candidates)?;
+        let lost = candidates.get(found.len());
+        model.check_loss(&seen, lost)?;
+        model.check_ends(&seen, lost, found.is_empty())?;
+        let known = found.iter().zip(&candidates);
+        let known = known.map(|(found, known)| Stored { number: known.number, ..found.clone() });
+        model.adopt(&seen, known.collect());
         Ok(())
     }
 
@@ -131,7 +104,8 @@ impl World {
                     ensure!(moved || woken, "{name}: a read at {offset} waits for nothing");
                 }
                 Ok(_) => {
-                    let bytes = pieces.iter().flat_map(|piece| io.log.bytes_of(piece)).copied().collect();
+                    let bytes =
+                        pieces.iter().map(|piece| io.log.bytes_of(piece)).collect::<Vec<_>>().concat();
                     io.log.release(pieces);
                     return Ok(bytes);
                 }
@@ -248,19 +222,25 @@ impl World {
             let files: Vec<(i64, &String)> = names.collect();
             for (place, (base, name)) in files.iter().enumerate() {
                 let behind = files.get(place + 1).map_or(i64::MAX, |next| next.0);
-                let expected: Vec<u8> = model
-                    .log
-                    .iter()
-                    .filter(|batch| (*base..behind).contains(&batch.base()))
-                    .flat_map(|batch| batch.bytes.iter().copied())
-                    .collect();
                 let path = format!("{}/{name}", model.folder);
                 let found = self.disk.read_file(Path::new(&path), 1 << 30).expect("a file that was listed");
+                let mut rest = found.as_slice();
+                for batch in model.log.iter().filter(|batch| (*base..behind).contains(&batch.base())) {
+                    match rest.strip_prefix(&*batch.bytes) {
+                        Some(behind) => rest = behind,
+                        // What lies before the log start may have been lost, from some batch on.
+                        None => ensure!(
+                            batch.end() <= model.log_start,
+                            "{path}: batch {} is not where it should be",
+                            batch.number
+                        ),
+                    }
+                }
                 ensure!(
-                    found == expected || behind <= model.log_start,
-                    "{path} has {} bytes, its batches {}",
+                    rest.is_empty() || behind <= model.log_start,
+                    "{path} has {} bytes, {} of them of no batch",
                     found.len(),
-                    expected.len()
+                    rest.len()
                 );
             }
         }
@@ -268,61 +248,109 @@ impl World {
     }
 }
 
-/// The bytes of a reply.
-pub fn bytes_of(world: &World, shard: usize, pieces: &[ReadPiece]) -> Vec<u8> {
-    pieces.iter().flat_map(|piece| world.shards[shard].log.bytes_of(piece)).copied().collect()
-}
-
-/// The model goes on from what was recovered. `resumed`: at the end of a reservation, so that nothing is known of producers.
-fn adopt(
-    model: &mut crate::model::PartitionModel,
-    found: &[Stored],
-    candidates: &[Stored],
-    (start, end): (i64, i64),
-    resumed: bool,
-) {
-    model.log.retain(|batch| batch.end() <= start);
-    model.log.extend(
-        found.iter().cloned().zip(candidates).map(|(found, known)| Stored { number: known.number, ..found }),
-    );
-    model.end_truncation();
-    model.end = end;
-    model.high_watermark = end;
-    model.kept = end;
-    model.durable = end;
-    model.given = end;
-    model.log_start = start;
-    model.start_durable = start;
-    model.failed = false;
-    model.remember_all();
-    if resumed {
-        model.known.clear();
-        model.uncertain.clear();
-        model.clients.clear();
-    }
-    let forgotten = model.log.iter().filter(|batch| batch.end() <= start && batch.header.is_idempotent());
-    model.uncertain.extend(forgotten.map(|batch| batch.header.producer_id.0));
-}
-
-/// What was recovered is a prefix of what may be there, and the epoch cache agrees with it.
-fn compare(
-    name: &str,
-    found: &[Stored],
-    candidates: &[Stored],
-    epochs: &EpochCache,
+/// What a recovered log says of itself.
+struct Seen {
     start: i64,
-) -> Checked<()> {
+    end: i64,
+    /// End of the last batch that can be read.
+    last_end: i64,
+    clean: bool,
+    arena_gone: bool,
+}
+
+impl PartitionModel {
+    /// Everything before it had to survive.
+    fn promised(&self, seen: &Seen) -> i64 {
+        match (seen.clean, seen.arena_gone) {
+            (true, _) => self.end,
+            (false, true) => self.durable,
+            (false, false) => self.kept,
+        }
+    }
+
+    /// A log that does not promise to survive the loss of power goes on behind all that it may have given out.
+    fn may_jump(&self, seen: &Seen) -> bool {
+        self.is_written() && seen.arena_gone && !seen.clean
+    }
+
+    fn check_loss(&self, seen: &Seen, lost: Option<&Stored>) -> Checked<()> {
+        let promised = self.promised(seen);
+        if let Some(lost) = lost {
+            ensure!(
+                lost.end() > promised,
+                "{}: batch {} at {}..{} is lost, all before {promised} was promised; the log is {}..{}",
+                self.folder,
+                lost.number,
+                lost.base(),
+                lost.end(),
+                seen.start,
+                seen.end
+            );
+        }
+        Ok(())
+    }
+
+    fn check_ends(&self, seen: &Seen, lost: Option<&Stored>, empty: bool) -> Checked<()> {
+        let Seen { start, end, last_end, .. } = *seen;
+        let name = &self.folder;
+        let may_jump = self.may_jump(seen);
+        let before = self.log.iter().rev().map(Stored::end).find(|&known| known <= last_end);
+        let lost = lost.map(Stored::base);
+        let natural =
+            [Some(self.end), self.end_before_truncation, Some(last_end), before, lost].contains(&Some(end));
+        ensure!(natural || may_jump, "{name}: the log ends at {end}, its last batch at {last_end}");
+        ensure!(end >= self.given, "{name}: offsets from {end} on would be given again, {} was", self.given);
+        ensure!(
+            start <= self.log_start || (may_jump && empty) || self.retains(),
+            "{name}: the log starts at {start}, not at {}",
+            self.log_start
+        );
+        ensure!(
+            start >= self.start_durable.min(last_end),
+            "{name}: the log starts at {start}, it started at {}",
+            self.start_durable
+        );
+        Ok(())
+    }
+
+    /// What was found is the truth from now on.
+    fn adopt(&mut self, seen: &Seen, found: Vec<Stored>) {
+        let resumed = self.may_jump(seen) && seen.end > seen.last_end;
+        self.log.retain(|batch| batch.end() <= seen.start);
+        self.log.extend(found);
+        self.end_truncation();
+        self.end = seen.end;
+        self.high_watermark = seen.end;
+        self.kept = seen.end;
+        self.durable = seen.end;
+        self.given = seen.end;
+        self.log_start = seen.start;
+        self.start_durable = seen.start;
+        self.failed = false;
+        self.remember_all();
+        if resumed {
+            self.known.clear();
+            self.uncertain.clear();
+            self.clients.clear();
+        }
+        let forgotten =
+            self.log.iter().filter(|batch| batch.end() <= seen.start && batch.header.is_idempotent());
+        self.uncertain.extend(forgotten.map(|batch| batch.header.producer_id.0));
+    }
+}
+
+/// What was found is what was appended, in order and without a hole.
+fn check_batches(name: &str, log: &PartitionLog, found: &[Stored], candidates: &[Stored]) -> Checked<()> {
     for (place, batch) in found.iter().enumerate() {
         let expected = candidates.get(place);
         ensure!(
             expected.is_some_and(|expected| expected.bytes == batch.bytes),
-            "{name}: batch {} was recovered at {}..{}, expected {:?}",
-            batch.number,
+            "{name}: a batch was recovered at {}..{}, expected {:?}",
             batch.base(),
             batch.end(),
             expected.map(|expected| (expected.number, expected.base(), expected.end(), expected.header))
         );
-        let leader_epoch = epochs.epoch_of(Offset(batch.base().max(start)));
+        let leader_epoch = log.epochs().epoch_of(batch.header.base_offset.max(log.log_start_offset()));
         ensure!(
             leader_epoch == Some(batch.header.leader_epoch),
             "{name}: offset {} has epoch {}, the cache says {leader_epoch:?}",
@@ -331,4 +359,9 @@ fn compare(
         );
     }
     Ok(())
+}
+
+/// The bytes of a reply.
+pub fn bytes_of(world: &World, shard: usize, pieces: &[ReadPiece]) -> Vec<u8> {
+    pieces.iter().map(|piece| world.shards[shard].log.bytes_of(piece)).collect::<Vec<_>>().concat()
 }

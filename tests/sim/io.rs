@@ -105,7 +105,7 @@ impl ShardIo {
                 return Ok(());
             }
             Operation::Write { id, file, pieces, position, durable } => {
-                let before = pieces.iter().flat_map(|piece| self.bytes_of(piece)).collect();
+                let before = self.bytes_of(&pieces);
                 let commit = self.commit_files.contains(&file);
                 let fault = if commit { self.faults.commit_write } else { self.faults.write };
                 (id, file, Work::Write { pieces, before, position, durable }, fault)
@@ -140,14 +140,20 @@ impl ShardIo {
         Ok(())
     }
 
-    fn bytes_of(&self, piece: &WritePiece) -> Vec<u8> {
-        match piece {
-            WritePiece::Arena { chunk, place, bytes } => {
-                let piece = ReadPiece::Arena { chunk: *chunk, place: *place, bytes: *bytes };
-                self.log.bytes_of(&piece).to_vec()
+    fn bytes_of(&self, pieces: &[WritePiece]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for piece in pieces {
+            match piece {
+                WritePiece::Arena { chunk, place, bytes } => {
+                    let piece = ReadPiece::Arena { chunk: *chunk, place: *place, bytes: *bytes };
+                    all.extend_from_slice(self.log.bytes_of(&piece));
+                }
+                WritePiece::Buffer { buffer, bytes } => {
+                    all.extend_from_slice(&buffer.as_slice()[..*bytes as usize]);
+                }
             }
-            WritePiece::Buffer { buffer, bytes } => buffer.as_slice()[..*bytes as usize].to_vec(),
         }
+        all
     }
 
     /// Takes one step of one operation. False: there is nothing to do.
@@ -208,7 +214,7 @@ impl ShardIo {
         let failed = random.chance(fault);
         let (outcome, pieces) = match work {
             Work::Write { pieces, before, position, durable } => {
-                let now: Vec<u8> = pieces.iter().flat_map(|piece| self.bytes_of(piece)).collect();
+                let now = self.bytes_of(&pieces);
                 let bytes = mix(&before, &now, random);
                 if failed || step != Step::Alive {
                     file.write_sectors(position, &bytes, || random.coin());
@@ -262,14 +268,13 @@ impl ShardIo {
         steps.live();
         for operation in ring {
             let Work::Write { pieces, before, position, .. } = operation.work else { continue };
-            let now: Vec<u8> = pieces
-                .iter()
-                .flat_map(|piece| match piece {
+            let mut now = Vec::new();
+            for piece in &pieces {
+                now.extend_from_slice(match piece {
                     WritePiece::Arena { place, bytes, .. } => memory.read(*place as usize, *bytes as usize),
                     WritePiece::Buffer { buffer, bytes } => &buffer.as_slice()[..*bytes as usize],
-                })
-                .copied()
-                .collect();
+                });
+            }
             let bytes = mix(&before, &now, random);
             let whole = random.coin();
             operation.file.write_sectors(position, &bytes, || whole || random.coin());

@@ -21,6 +21,8 @@ pub struct PartitionModel {
     pub cut_away: Vec<Stored>,
     /// The end that the truncation under way leaves.
     pub truncating: Option<i64>,
+    /// The end before it, which comes back with what it cuts away.
+    pub end_before_truncation: Option<i64>,
     pub end: i64,
     pub log_start: i64,
     /// The log start cannot go back before this.
@@ -51,6 +53,7 @@ impl PartitionModel {
             log: Vec::new(),
             cut_away: Vec::new(),
             truncating: None,
+            end_before_truncation: None,
             end: 0,
             log_start: 0,
             start_durable: 0,
@@ -140,6 +143,7 @@ impl PartitionModel {
             .find(|batch| batch.end() > end_offset)
             .map_or(end_offset, |batch| batch.base().min(end_offset));
         self.truncating = Some(end);
+        self.end_before_truncation = Some(self.end);
         self.kept = self.kept.min(end);
         self.durable = self.durable.min(end);
         self.given = self.given.min(end);
@@ -171,6 +175,7 @@ impl PartitionModel {
 
     pub fn end_truncation(&mut self) {
         self.truncating = None;
+        self.end_before_truncation = None;
         self.cut_away.clear();
     }
 

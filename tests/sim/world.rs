@@ -17,7 +17,7 @@ use ringlog::storage::seeded_bug::SeededBug;
 use ringlog::storage::shard::{ReadPiece, ShardLog, ShardOptions};
 
 use crate::failure::{Checked, Stop, ensure, trace};
-use crate::io::ShardIo;
+use crate::io::{RingFaults, ShardIo};
 use crate::model::PartitionModel;
 use crate::plan::Plan;
 
@@ -38,8 +38,8 @@ pub struct World {
     pub held: Vec<Held>,
     pub now_ms: i64,
     pub next_number: u64,
-    pub disk_full: bool,
     memories: Vec<Option<SimMemory>>,
+    faults: SimFaults,
     boot: u8,
     incarnation: u64,
     next_topic: u8,
@@ -47,6 +47,8 @@ pub struct World {
     arena_gone: bool,
     /// The last life ended cleanly.
     clean: bool,
+    /// This life ends the story: nothing breaks any more.
+    last_life: bool,
     bug: Option<SeededBug>,
 }
 
@@ -92,13 +94,14 @@ impl World {
             held: Vec::new(),
             now_ms: 1_700_000_000_000,
             next_number: 1,
-            disk_full: false,
             memories: Vec::new(),
+            faults: SimFaults::default(),
             boot: 1,
             incarnation: 0,
             next_topic: 0,
             arena_gone: false,
             clean: false,
+            last_life: false,
             bug,
             plan,
         };
@@ -111,6 +114,7 @@ impl World {
     fn live(&mut self) -> Checked<()> {
         for _ in 0..self.plan.lives {
             self.start()?;
+            self.set_faults(!self.last_life);
             let end = self.draw_end();
             if end != End::Clean || self.random.chance(200) {
                 let actions = self.plan.actions_max;
@@ -124,6 +128,7 @@ impl World {
                 Err(wrong) => return Err(wrong),
             }
         }
+        self.last_life = true;
         self.start()?;
         self.finish()
     }
@@ -184,7 +189,8 @@ impl World {
     fn try_start(&mut self) -> Checked<()> {
         self.incarnation += 1;
         trace!("start {}", self.incarnation);
-        self.set_disk_full(false);
+        let broken = self.random.chance(200);
+        self.set_faults(broken && !self.last_life);
         let shard_count = self.random.between(1, self.plan.shards_max) as usize;
         let options = RecoveryOptions {
             directory_id: DIRECTORY,
@@ -198,6 +204,7 @@ impl World {
             partition.leader_epoch += 1;
         }
         let recovered = self.recover(&options)?;
+        self.set_faults(false);
         for folder in recovered.report.trash.iter().chain(&recovered.report.strays) {
             if self.random.coin() {
                 let removed = self.disk.remove_directory(Path::new(folder));
@@ -229,9 +236,15 @@ impl World {
         match recovered {
             Ok(recovered) => {
                 trace!("recovered: {:?}", recovered.report);
-                ensure!(recovered.report.offline.is_empty(), "offline: {:?}", recovered.report.offline);
+                let offline = &recovered.report.offline;
+                if !offline.is_empty() && self.faults != SimFaults::default() {
+                    // A start that could not read everything is tried again.
+                    return Err(Stop::Died);
+                }
+                ensure!(offline.is_empty(), "offline: {offline:?}");
                 Ok(recovered)
             }
+            Err(_) if self.faults != SimFaults::default() => Err(Stop::Died),
             Err(error) => Err(Stop::Wrong(format!("recovery: {error}"))),
         }
     }
@@ -336,8 +349,28 @@ impl World {
     }
 
     pub fn set_disk_full(&mut self, full: bool) {
-        self.disk_full = full;
-        self.disk.set_faults(SimFaults { full, ..SimFaults::default() });
+        self.faults.full = full;
+        self.disk.set_faults(self.faults);
+    }
+
+    /// What the plan lets fail: the ring's operations and blocking calls.
+    fn set_faults(&mut self, on: bool) {
+        let often = |kind: bool, per_thousand| if on && kind { per_thousand } else { 0 };
+        self.faults = SimFaults {
+            read: often(self.plan.broken_reads, 20),
+            write: often(self.plan.broken_writes, 10),
+            sync: often(self.plan.broken_writes, 10),
+            full: false,
+        };
+        self.disk.set_faults(self.faults);
+        for io in &mut self.shards {
+            io.faults = RingFaults {
+                commit_write: often(self.plan.broken_writes, 5),
+                write: often(self.plan.broken_writes, 10),
+                sync: often(self.plan.broken_writes, 10),
+                read: often(self.plan.broken_reads, 100),
+            };
+        }
     }
 
     /// The process is gone, and perhaps more.
@@ -365,7 +398,7 @@ impl World {
     /// A clean stop: everything is sealed, and the manifest says so.
     fn stop(&mut self) -> Checked<()> {
         trace!("clean stop");
-        self.set_disk_full(false);
+        self.set_faults(false);
         self.release_all()?;
         for io in &mut self.shards {
             io.log.begin_close();

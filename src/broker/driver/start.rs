@@ -231,6 +231,9 @@ fn report(recovered: &Recovered) {
     for (partition, reason) in &report.offline {
         tracing::error!(partition, reason, "the partition is damaged and not served");
     }
+    for folder in &report.strays {
+        tracing::warn!(folder, "a folder of a topic that the metadata does not know is kept and not served");
+    }
     if !report.clean && (report.frames_applied > 0 || report.chunks_applied > 0 || report.bytes_scanned > 0) {
         tracing::info!(
             frames = report.frames_applied,
@@ -272,6 +275,7 @@ pub(super) fn start_shard(
             let options = shard_options(&config, &recovery, open_files);
             let mut log = ShardLog::new(options, arena, now_ms);
             open_commit_files(&config, &disk, &mut storage, &mut log, &recovered)?;
+            log.remove_trash(recovered.report.trash.clone());
             let partitions = add_partitions(&config, &image, &mut log, recovered);
             let frames = BufferPool::new(frame_pool_bytes(&config));
             let shard_loop = ShardLoop {

@@ -36,8 +36,8 @@ impl Inode {
     pub(super) fn read(&self, position: u64, target: &mut [u8]) -> usize {
         let rest = self.bytes.get(index(position.min(self.length()))..).unwrap_or_default();
         let count = rest.len().min(target.len());
-        for (to, from) in target.iter_mut().zip(rest) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (target.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
         }
         count
     }
@@ -111,8 +111,8 @@ impl Inode {
             match old {
                 Sector::Zeros => target.fill(0),
                 Sector::Bytes(bytes) => {
-                    for (to, from) in target.iter_mut().zip(bytes.iter()) {
-                        *to = *from;
+                    if let Some(from) = bytes.get(..target.len()) {
+                        target.copy_from_slice(from);
                     }
                 }
             }
@@ -121,9 +121,8 @@ impl Inode {
 
     fn remember(&mut self, sector: u64) {
         let mut content = [0; SECTOR];
-        let read = self.read(sector * SECTOR_BYTES, &mut content);
-        let zeros = read == 0 || content.iter().all(|byte| *byte == 0);
-        let content = if zeros { Sector::Zeros } else { Sector::Bytes(Box::new(content)) };
+        self.read(sector * SECTOR_BYTES, &mut content);
+        let content = if content == [0; SECTOR] { Sector::Zeros } else { Sector::Bytes(Box::new(content)) };
         let versions = self.older.entry(sector).or_default();
         if versions.len() >= VERSIONS_MAX {
             versions.pop();

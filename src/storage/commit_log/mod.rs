@@ -303,13 +303,14 @@ impl CommitLog {
             .map_or(self.next_file_sequence, |(_, file)| file.file_sequence)
     }
 
-    /// Sequence number of the first frame in this use of a file; of the next frame if there is no such use.
+    /// Sequence number of the first frame in this use of a file; if there is no such use yet, of the frame that it will begin
+    /// with: the first that has been gathered, if any has.
     #[must_use]
     pub fn first_sequence_of(&self, file_sequence: u64) -> u64 {
         self.used
             .iter()
             .find(|file| file.file_sequence >= file_sequence)
-            .map_or(self.next_sequence, |file| file.first_sequence)
+            .map_or(self.next_sequence - wide(self.gathered_entries.len()), |file| file.first_sequence)
     }
 
     /// Makes files free of which a durable checkpoint says that uses before `oldest_needed` are void.

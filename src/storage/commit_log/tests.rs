@@ -103,3 +103,13 @@ fn after_a_failure_nothing_is_taken_or_acknowledged() {
     assert!(log.poll_durable().is_none());
     assert!(!log.has_room(1));
 }
+
+#[test]
+fn what_is_gathered_belongs_to_the_first_use_that_a_checkpoint_keeps() {
+    let mut log = log(1, 1);
+    push(&mut log, b"one", 1);
+    let oldest = log.first_sequence_of(log.oldest_needed_file(0));
+    assert_eq!(oldest, 1, "a checkpoint before the first write must not make that write's frames void");
+    log.poll_write().unwrap();
+    assert_eq!(log.first_sequence_of(1), 1);
+}

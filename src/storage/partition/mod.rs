@@ -21,6 +21,7 @@ use self::tail::Tail;
 use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::{round_up, wide};
 use crate::model::{Durability, LeaderEpoch, Offset, TopicPartition};
+use crate::storage::checkpoint::CheckpointPartition;
 
 /// An entry of Kafka's offset index. Unit: bytes.
 const OFFSET_INDEX_ENTRY_BYTES: u64 = 8;
@@ -142,6 +143,8 @@ pub struct PartitionLog {
     /// A write, sync or file task of this partition is under way: never two, so that no block is written twice at once.
     pub(in crate::storage) busy: bool,
     pub(in crate::storage) hold: Option<Hold>,
+    /// What checkpoints say while a truncation has cut memory and not yet the files.
+    pub(in crate::storage) described: Option<Box<CheckpointPartition>>,
     /// The disk had no room when more was asked for; tried again from time to time.
     pub(in crate::storage) no_space: bool,
     /// A write or flush has failed: nothing is served until recovery has rebuilt the log.
@@ -206,6 +209,7 @@ impl PartitionLog {
             round_goal: None,
             busy: false,
             hold: None,
+            described: None,
             no_space: false,
             failed: false,
             dirty: false,

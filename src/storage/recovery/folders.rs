@@ -12,6 +12,8 @@ use crate::storage::partition::segment::{METADATA_NAME, parse_metadata_file};
 
 /// Names of folders that are about to be removed begin so.
 pub const TRASH_PREFIX: &str = ".deleted-";
+/// Names of folders that belong to no known topic begin so: kept for people to look at, out of the way of new topics.
+pub const STRAY_PREFIX: &str = ".stray-";
 /// Largest `partition.metadata` that is read. Unit: bytes.
 const METADATA_BYTES_MAX: usize = 4096;
 
@@ -32,6 +34,10 @@ pub(super) fn sort_out<D: BlockingDisk>(
             report.trash.push(entry.name);
             continue;
         }
+        if entry.name.starts_with(STRAY_PREFIX) {
+            report.strays.push(entry.name);
+            continue;
+        }
         let owner = topic_id_of(disk, &entry.name)?;
         match (by_folder.get(entry.name.as_str()), owner) {
             (Some(known), Some(owner)) if owner != known.topic_partition.topic_id => {
@@ -41,7 +47,12 @@ pub(super) fn sort_out<D: BlockingDisk>(
                 moved = true;
             }
             (Some(_), _) => remove_set_aside(disk, &entry.name)?,
-            (None, Some(_)) => report.strays.push(entry.name),
+            (None, Some(owner)) => {
+                let stray = format!("{STRAY_PREFIX}{owner}-{}", entry.name);
+                disk.rename(Path::new(&entry.name), Path::new(&stray))?;
+                report.strays.push(stray);
+                moved = true;
+            }
             (None, None) => {}
         }
     }

@@ -85,7 +85,7 @@ pub struct RecoveryReport {
     pub offline: Vec<(String, String)>,
     /// Folders of deleted partitions, to be removed when there is time.
     pub trash: Vec<String>,
-    /// Folders of partitions that the metadata does not know. They are left alone.
+    /// Folders of partitions that the metadata does not know, under the names that they have been given. They are kept.
     pub strays: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
         folders::sort_out(disk, partitions, &mut recovered.report)?;
         recover_unclean(disk, arenas, partitions, options, &mut last, &mut recovered)?;
     }
-    write_base(disk, options, &recovered.logs, false)?;
+    write_first_base(disk, options, &recovered.logs, &last.known)?;
     for shard in 0..SHARDS_MAX {
         let path = shard_checkpoint_path(shard);
         match disk.remove(Path::new(&path)) {
@@ -146,18 +146,25 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
     Ok(recovered)
 }
 
-/// Writes the base: what the life of `options.incarnation` begins with, or (`clean`) ends with.
-///
-/// # Errors
-/// [`RecoveryError::Disk`].
-pub fn write_base<D: BlockingDisk>(
+/// Writes what the life of `options.incarnation` begins with. Of a partition that is out of service it says what was known before:
+/// without that, the next start would take what is left of it for all that there was.
+fn write_first_base<D: BlockingDisk>(
     disk: &D,
     options: &RecoveryOptions,
     logs: &[PartitionLog],
-    clean: bool,
+    known: &BTreeMap<TopicPartition, CheckpointPartition>,
 ) -> Result<(), RecoveryError> {
-    let partitions = logs.iter().filter(|log| !log.has_failed()).filter_map(partition::describe).collect();
-    write_base_of(disk, options.incarnation, options.shard_count, clean, partitions)
+    let describe = |log: &PartitionLog| {
+        if log.has_failed() {
+            // Its control frames have had their effect, and those of the new life are numbered from 1 again.
+            let known = known.get(&log.topic_partition()).cloned();
+            known.map(|known| CheckpointPartition { control_sequence: 0, ..known })
+        } else {
+            partition::describe(log)
+        }
+    };
+    let partitions = logs.iter().filter_map(describe).collect();
+    write_base_of(disk, options.incarnation, options.shard_count, false, partitions)
 }
 
 /// Writes the base of these partitions; a clean stop uses it with what the shards say of themselves.
@@ -195,13 +202,19 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
                 disk,
                 known,
                 last.known.get(&known.topic_partition),
+                last.base.is_none(),
                 options,
                 &mut recovered.report,
             )?;
         }
     }
-    let shard_count = last.base.as_ref().map_or(0, |base| base.shard);
-    if let Some(incarnation) = last.base.as_ref().map(|base| base.incarnation) {
+    let incarnation = match &last.base {
+        Some(base) => Some(base.incarnation),
+        // A damaged base: the newest stream is that of the last life.
+        None => streams::newest_incarnation(disk, options.directory_id)?,
+    };
+    let shard_count = last.base.as_ref().map_or(u32::from(incarnation.is_some()), |base| base.shard);
+    if let Some(incarnation) = incarnation {
         let mut files = SegmentFiles::new(disk);
         for stream in streams::read_streams(disk, options.directory_id, incarnation)? {
             let oldest = last.oldest_sequences.get(&stream.shard).copied().unwrap_or(0);
@@ -220,7 +233,8 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     let arena_lost = arena_count < shard_count;
     for known in partitions {
         let state = last.known.get(&known.topic_partition);
-        let mut log = partition::recover(disk, known, state, options, &mut recovered.report)?;
+        let mut log =
+            partition::recover(disk, known, state, last.base.is_none(), options, &mut recovered.report)?;
         if arena_lost {
             partition::resume_at_reservation(&mut log, state, options);
         }
@@ -310,12 +324,12 @@ fn replay<D: BlockingDisk>(
     report: &mut RecoveryReport,
 ) -> Result<(), RecoveryError> {
     let frames = stream.frames(oldest_sequence);
-    let mut truncated = truncated_frames(&frames).into_iter();
-    for (header, body) in frames {
-        let gone = truncated.next().unwrap_or_default();
+    let hindsight = hindsight(&frames);
+    for ((header, body), Hindsight { gone, done }) in frames.into_iter().zip(hindsight) {
         let id = id_of_frame(&header);
         let Some(known) = by_id.get(&id) else { continue };
         report.frames_applied += 1;
+        tracing::trace!(folder = known.folder, ?header, gone, done, "a frame is replayed");
         let covered = states.get(&id).is_some_and(|state| header.sequence < state.control_sequence);
         match header.kind {
             kind::DATA => {
@@ -328,7 +342,9 @@ fn replay<D: BlockingDisk>(
                 }
             }
             kind::TRUNCATE if !covered => {
-                files.truncate(known, header.segment, header.position, header.leader_epoch)?;
+                if !done {
+                    files.truncate(known, header.segment, header.position, header.leader_epoch)?;
+                }
                 if let Some(state) = states.get_mut(&id) {
                     state.truncate(header.base_offset, header.segment, header.position);
                 }
@@ -347,24 +363,43 @@ fn replay<D: BlockingDisk>(
     Ok(())
 }
 
-/// For each frame whether a later one truncates it. Such data must not be written even for a moment: other data may stand in
-/// its place by now, of which there is no frame.
-fn truncated_frames(frames: &[(FrameHeader, &[u8])]) -> Vec<bool> {
-    let mut cuts: BTreeMap<TopicPartition, (i64, u64)> = BTreeMap::new();
-    let mut truncated: Vec<bool> = frames
-        .iter()
-        .rev()
-        .map(|(header, _)| {
-            let place = (header.segment, header.position);
-            let cut = cuts.entry(id_of_frame(header)).or_insert((i64::MAX, u64::MAX));
-            if header.kind == kind::TRUNCATE {
-                *cut = place.min(*cut);
+/// What the frames behind it say of one.
+#[derive(Clone, Copy, Default)]
+struct Hindsight {
+    /// Data that a later truncation cuts. It must not be written even for a moment: other data may stand in its place by now,
+    /// of which there is no frame.
+    gone: bool,
+    /// A truncation whose files were cut before the partition went on, as something behind it shows. It must not be repeated:
+    /// a file that was begun since may have the name of one that it cut, and hold data of which there is no frame.
+    done: bool,
+}
+
+fn hindsight(frames: &[(FrameHeader, &[u8])]) -> Vec<Hindsight> {
+    struct Later {
+        cut: (i64, u64),
+        data_epoch: Option<i32>,
+        truncated: bool,
+    }
+    let mut partitions: BTreeMap<TopicPartition, Later> = BTreeMap::new();
+    let mut found = Vec::with_capacity(frames.len());
+    for (header, _) in frames.iter().rev() {
+        let place = (header.segment, header.position);
+        let nothing = Later { cut: (i64::MAX, u64::MAX), data_epoch: None, truncated: false };
+        let later = partitions.entry(id_of_frame(header)).or_insert(nothing);
+        let gone = header.kind == kind::DATA && place >= later.cut;
+        let done = later.truncated || later.data_epoch > Some(header.leader_epoch);
+        found.push(Hindsight { gone, done: header.kind == kind::TRUNCATE && done });
+        match header.kind {
+            kind::TRUNCATE => {
+                later.cut = place.min(later.cut);
+                later.truncated = true;
             }
-            header.kind == kind::DATA && place >= *cut
-        })
-        .collect();
-    truncated.reverse();
-    truncated
+            kind::DATA => later.data_epoch = later.data_epoch.max(Some(header.leader_epoch)),
+            _ => {}
+        }
+    }
+    found.reverse();
+    found
 }
 
 fn id_of_frame(header: &FrameHeader) -> TopicPartition {

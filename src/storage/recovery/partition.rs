@@ -34,18 +34,20 @@ pub(super) fn from_clean(known: &KnownPartition, state: Option<&CheckpointPartit
     log
 }
 
-/// The log after a death: segments before the recovery point are trusted if their sizes agree, the rest is scanned and cut.
+/// The log after a death (`all_unknown`: and nothing is known of any partition): segments before the recovery point are trusted if their sizes agree, the rest is scanned and cut.
 pub(super) fn recover<D: BlockingDisk>(
     disk: &D,
     known: &KnownPartition,
     state: Option<&CheckpointPartition>,
+    all_unknown: bool,
     options: &RecoveryOptions,
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
     let mut found = list_segments(disk, &known.folder)?;
     let fresh = CheckpointPartition::fresh(known.topic_partition);
     let state = state.unwrap_or(&fresh);
-    let mut recovery = Recovery { disk, known, state, options, report, segments: VecDeque::new() };
+    let segments = VecDeque::new();
+    let mut recovery = Recovery { disk, known, state, all_unknown, options, report, segments };
     recovery.remove_deleted(&mut found)?;
     match recovery.trusted(&found) {
         Ok(first) => recovery.scan_from(&found, first),
@@ -123,6 +125,8 @@ struct Recovery<'a, D> {
     disk: &'a D,
     known: &'a KnownPartition,
     state: &'a CheckpointPartition,
+    /// The base is missing or damaged: the log begins where its first segment does.
+    all_unknown: bool,
     options: &'a RecoveryOptions,
     report: &'a mut RecoveryReport,
     segments: VecDeque<Segment>,
@@ -211,7 +215,8 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         Ok(self.disk.open(Path::new(&path), Access::Write, Caching::Buffered)?)
     }
 
-    /// Scans the segments from the recovery point on, cuts at the first batch that does not hold, removes what follows.
+    /// Scans the segments from the recovery point on, cuts at the first batch that does not hold, removes what follows. Nothing is
+    /// touched before it is clear that all that was on stable media is there: damage is for people to look at.
     fn scan_from(mut self, found: &[(Offset, u64)], first: usize) -> Result<PartitionLog, RecoveryError> {
         let mut log = with_segments(self.known, VecDeque::new(), Offset::ZERO);
         restore(&mut log, self.state);
@@ -221,33 +226,23 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             leader_epoch: log.epochs.latest().unwrap_or(LeaderEpoch(0)),
             skip_crc: planted(self.options.seeded_bug, SeededBug::MissCrcCheck),
         };
-        let mut broken = false;
-        tracing::debug!(
-            folder = self.known.folder,
-            ?found,
-            first,
-            segment = self.state.recovery_segment,
-            position = self.state.recovery_position,
-            offset = self.state.recovery_offset,
-            flushed_offset = self.state.flushed_offset,
-            log_start_offset = self.state.log_start_offset,
-            "a partition is scanned"
-        );
-        for (place, &(base, length)) in found.get(first..).unwrap_or_default().iter().enumerate() {
+        let found = found.get(first..).unwrap_or_default();
+        let mut kept = Vec::new();
+        for (place, &(base, length)) in found.iter().enumerate() {
             let at_recovery_point = base.0 == self.state.recovery_segment;
             // The segment at the recovery point, and more, may have gone with the log start.
-            if place == 0 && !at_recovery_point && base.0 <= self.state.log_start_offset {
+            if place == 0 && (self.all_unknown || base.0 <= self.state.log_start_offset) && !at_recovery_point
+            {
                 expected.offset = expected.offset.max(base);
             }
-            broken |= !at_recovery_point && base != expected.offset;
-            if broken {
-                self.remove_segment(base, length)?;
-            } else {
-                let from = if at_recovery_point { self.state.recovery_position } else { 0 };
-                expected = self.scan_segment(base, from, length, expected, &mut log)?;
+            if !at_recovery_point && base != expected.offset {
+                break;
             }
+            let from = if at_recovery_point { self.state.recovery_position } else { 0 };
+            let (segment, next) = self.scan_segment(base, from, expected, &mut log)?;
+            kept.push((segment, length));
+            expected = next;
         }
-        self.disk_sync()?;
         let start = Offset(self.state.log_start_offset);
         let end_offset = expected.offset.max(start);
         if end_offset.0 < self.state.flushed_offset {
@@ -257,6 +252,13 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             log.failed = true;
             return Ok(log);
         }
+        for &(base, length) in found.iter().skip(kept.len()) {
+            self.remove_segment(base, length)?;
+        }
+        for (segment, length) in kept {
+            self.take(segment, length)?;
+        }
+        self.disk_sync()?;
         let mut recovered = with_segments(self.known, std::mem::take(&mut self.segments), end_offset);
         recovered.producers = log.producers;
         recovered.epochs = log.epochs;
@@ -264,17 +266,15 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         Ok(recovered)
     }
 
-    /// Scans one segment from byte `from` on and takes what is good of it, on stable media. Returns what must come next.
+    /// Scans one segment from byte `from` on. Returns what is good of it, and what must come next.
     fn scan_segment(
         &mut self,
         base: Offset,
         from: u64,
-        length: u64,
         expected: Expected,
         log: &mut PartitionLog,
-    ) -> Result<Expected, RecoveryError> {
-        let start = self.segments.back().map_or(0, |last| (last.end() + 4095) & !4095);
-        let mut segment = Segment::new(base, start, self.options.now_ms);
+    ) -> Result<(Segment, Expected), RecoveryError> {
+        let mut segment = Segment::new(base, 0, self.options.now_ms);
         if from > 0 {
             // What lies before is not read again: its largest timestamp comes from the checkpoint.
             segment.max_timestamp = self.state.max_timestamp;
@@ -292,22 +292,28 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             }
         })?;
         self.report.bytes_scanned += scanned.end - from;
-        self.report.bytes_cut += length.saturating_sub(scanned.end);
-        if scanned.end == 0 {
-            drop(file);
-            self.remove_segment(base, 0)?;
-            return Ok(scanned.next);
+        segment.size = scanned.end;
+        segment.index.loaded = true;
+        Ok((segment, scanned.next))
+    }
+
+    /// Cuts a scanned segment whose file has `length` bytes behind its last good batch, and brings it to stable media.
+    fn take(&mut self, mut segment: Segment, length: u64) -> Result<(), RecoveryError> {
+        if segment.size == 0 {
+            return self.remove_segment(segment.base_offset, length);
         }
-        let keep_tail = planted(self.options.seeded_bug, SeededBug::KeepTornTail);
-        segment.size = if keep_tail { length } else { scanned.end };
+        let file = self.open(segment.base_offset)?;
+        if planted(self.options.seeded_bug, SeededBug::KeepTornTail) {
+            segment.size = segment.size.max(length);
+        }
         if segment.size < length {
+            self.report.bytes_cut += length - segment.size;
             file.set_length(segment.size)?;
         }
         // What was read may have been in the cache alone: from now on it counts as being on stable media.
         file.sync()?;
-        segment.index.loaded = true;
-        self.seal(segment)?;
-        Ok(scanned.next)
+        segment.start = self.segments.back().map_or(0, |last| (last.end() + 4095) & !4095);
+        self.seal(segment)
     }
 
     fn remove_segment(&mut self, base: Offset, bytes: u64) -> Result<(), RecoveryError> {

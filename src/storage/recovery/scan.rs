@@ -65,7 +65,7 @@ pub(super) fn scan<F: BlockingFile>(
         }
         let Some(header) = good_batch(rest, &expected) else {
             let found = BatchHeader::check(rest);
-            tracing::debug!(at, length, ?expected, ?found, "a scan ends");
+            tracing::debug!(from, at, length, ?expected, ?found, "a scan ends");
             break;
         };
         note(&header, at);

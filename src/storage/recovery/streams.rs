@@ -69,14 +69,13 @@ pub(super) fn read_streams<D: BlockingDisk>(
 ) -> Result<Vec<Stream>, RecoveryError> {
     let mut streams: BTreeMap<u32, Stream> = BTreeMap::new();
     for (shard, number, _) in list_files(disk)? {
-        let path = format!("{FOLDER}/{shard}-{number:08}.clog");
-        let file = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?;
-        let mut block = AlignedBuffer::zeroed(BLOCK_BYTES);
-        file.read_at(0, block.as_mut_slice())?;
-        let Some(header) = FileHeader::decode(block.as_slice()) else { continue };
-        if header.directory_id != directory_id || header.incarnation != incarnation {
+        let (file, header) = open_stream_file(disk, shard, number)?;
+        let Some(header) = header.filter(|header| header.directory_id == directory_id) else { continue };
+        if header.incarnation != incarnation {
             continue;
         }
+        // What is read is acted on, and a truncation destroys: it must not be gone at the next start, should this one die.
+        file.sync()?;
         let length = file.length()?.min(FILE_BYTES_MAX);
         let mut content = AlignedBuffer::zeroed(index(length));
         file.read_at(0, content.as_mut_slice())?;
@@ -87,6 +86,33 @@ pub(super) fn read_streams<D: BlockingDisk>(
             .insert(header.file_sequence, (header, content));
     }
     Ok(streams.into_values().collect())
+}
+
+/// The incarnation of the newest stream of this data directory.
+pub(super) fn newest_incarnation<D: BlockingDisk>(
+    disk: &D,
+    directory_id: [u8; 16],
+) -> Result<Option<u64>, RecoveryError> {
+    let mut newest = None;
+    for (shard, number, _) in list_files(disk)? {
+        let (_, header) = open_stream_file(disk, shard, number)?;
+        let header = header.filter(|header| header.directory_id == directory_id);
+        newest = newest.max(header.map(|header| header.incarnation));
+    }
+    Ok(newest)
+}
+
+fn open_stream_file<D: BlockingDisk>(
+    disk: &D,
+    shard: u32,
+    number: u64,
+) -> Result<(D::File, Option<FileHeader>), RecoveryError> {
+    let path = format!("{FOLDER}/{shard}-{number:08}.clog");
+    let file = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?;
+    let mut block = AlignedBuffer::zeroed(BLOCK_BYTES);
+    file.read_at(0, block.as_mut_slice())?;
+    let header = FileHeader::decode(block.as_slice());
+    Ok((file, header))
 }
 
 /// The commit-log files there are: shard and number in the name, size. Ones too small to use (a start died making them) go.

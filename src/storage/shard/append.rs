@@ -172,6 +172,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 self.give_up_unused_chunks(slot);
                 return false;
             };
+            self.holders.insert(slot);
             let chunk = TailChunk { id, class, start: capacity_end, segment, clean: false };
             if let Some(partition) = self.partition_mut(slot) {
                 partition.tail.chunks.push_back(chunk);

@@ -6,7 +6,6 @@ use crate::runtime::memory::ArenaMemory;
 use crate::storage::checkpoint::{CheckpointFile, CheckpointPartition, shard_checkpoint_path};
 use crate::storage::operation::{Fault, Lane, Task};
 use crate::storage::partition::PartitionLog;
-use crate::storage::seeded_bug::{SeededBug, planted};
 
 /// What a checkpoint under way covers.
 #[derive(Debug)]
@@ -24,12 +23,13 @@ impl<M: ArenaMemory> ShardLog<M> {
         let mut partitions = Vec::new();
         let control_sequence = self.commit.next_sequence();
         for (slot, partition) in self.partitions() {
-            // A partition in the middle of a truncation is described by its frames; its marks stay.
-            if partition.failed || !partition.touched || partition.hold.is_some() {
-                continue;
+            if let Some(described) = &partition.described {
+                // In the middle of a truncation: all its frames are needed.
+                partitions.push(described.as_ref().clone());
+            } else if partition.touched {
+                synced.push((slot, partition.segment_synced_end()));
+                partitions.push(describe(partition, control_sequence));
             }
-            synced.push((slot, partition.segment_synced_end()));
-            partitions.push(CheckpointPartition { control_sequence, ..describe(partition) });
         }
         // Control frames of held partitions are not in the checkpoint, so none is counted as covered.
         let held = self.partitions().any(|(_, partition)| partition.hold.is_some());
@@ -44,9 +44,6 @@ impl<M: ArenaMemory> ShardLog<M> {
             partitions,
         };
         let capture = Capture { synced, oldest_needed };
-        if planted(self.options.seeded_bug, SeededBug::RecycleEarly) {
-            self.release_marks(&capture);
-        }
         self.checkpoint_in_flight = true;
         let path = shard_checkpoint_path(self.options.shard);
         self.task(
@@ -62,8 +59,8 @@ impl<M: ArenaMemory> ShardLog<M> {
         let mut captured = synced.iter().copied().peekable();
         for (slot, partition) in self.partitions() {
             // Both go up by slot; a partition that was not captured needs all its frames.
-            let end = captured.next_if(|&(found, _)| found == slot).map_or(0, |(_, end)| end);
-            if let Some(mark) = partition.marks.iter().find(|mark| mark.end > end) {
+            let end = captured.next_if(|&(found, _)| found == slot).map(|(_, end)| end);
+            if let Some(mark) = partition.marks.iter().find(|mark| end.is_none_or(|end| mark.end > end)) {
                 oldest = oldest.min(mark.file_sequence);
             }
         }
@@ -82,9 +79,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.schedule_round(1_000);
             return;
         }
-        if !planted(self.options.seeded_bug, SeededBug::RecycleEarly) {
-            self.release_marks(capture);
-        }
+        self.release_marks(capture);
         let interval = self.options.flush_interval_ms;
         self.schedule_round(interval);
         let (used, capacity) = self.commit.used_and_capacity_bytes();
@@ -92,6 +87,13 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.changed = true;
             self.begin_round();
         }
+    }
+
+    /// The planted mistake: commit-log files are free as soon as their frames' segments are about to be written.
+    pub(super) fn recycle_early(&mut self) {
+        let synced = self.partitions().map(|(slot, partition)| (slot, partition.end)).collect();
+        let oldest_needed = self.commit.oldest_needed_file(self.commit.next_sequence());
+        self.release_marks(&Capture { synced, oldest_needed });
     }
 
     fn release_marks(&mut self, capture: &Capture) {
@@ -116,7 +118,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.partitions()
             .filter(|(_, log)| !log.segments.is_empty() || log.log_end_offset.0 > 0)
             .map(|(_, log)| {
-                let mut described = describe(log);
+                let mut described = describe(log, 0);
                 described.segments =
                     log.segments.iter().filter(|segment| segment.size > 0).map(Into::into).collect();
                 described.segments_end = log.log_end_offset.0;
@@ -126,8 +128,9 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 }
 
-/// What recovery needs to know of a partition; without its segments.
-fn describe(partition: &PartitionLog) -> CheckpointPartition {
+/// What recovery needs to know of a partition; without its segments. Control frames before `control_sequence` have had their
+/// effect on it.
+pub(super) fn describe(partition: &PartitionLog, control_sequence: u64) -> CheckpointPartition {
     let from = recovery_point(partition);
     let timestamps = partition
         .segments
@@ -143,7 +146,7 @@ fn describe(partition: &PartitionLog) -> CheckpointPartition {
         recovery_segment: from.segment.0,
         recovery_position: from.position,
         recovery_offset: from.offset.0,
-        control_sequence: 0,
+        control_sequence,
         max_timestamp: timestamps.0,
         max_timestamp_offset: timestamps.1,
         epochs: partition.epochs.entries().iter().map(|&(epoch, offset)| (epoch.0, offset.0)).collect(),

@@ -36,7 +36,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 self.after_segment_operation(slot);
             }
             Purpose::Open { slot, segment, file, allocated, pumping } => {
-                self.end_open(slot, segment, file, allocated, fault);
+                self.end_open(slot, segment, file, allocated, pumping, fault);
                 if pumping {
                     self.clear_busy(slot);
                 }
@@ -76,6 +76,11 @@ impl<M: ArenaMemory> ShardLog<M> {
             return;
         }
         self.commit.handle_written(number, pieces);
+        self.take_durable_groups();
+    }
+
+    /// What completed groups hold is durable now.
+    pub(super) fn take_durable_groups(&mut self) {
         while let Some(entries) = self.commit.poll_durable() {
             for entry in entries {
                 match entry {
@@ -128,7 +133,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 
     /// The segments reach further: so may acknowledgements, rounds and the commit log's recycling.
-    fn note_segment_synced(&mut self, slot: PartitionSlot) {
+    pub(super) fn note_segment_synced(&mut self, slot: PartitionSlot) {
         let Some(partition) = self.partition_mut(slot) else { return };
         let end = partition.segment_synced_end();
         partition.pending.handle_segment(end);
@@ -147,11 +152,13 @@ impl<M: ArenaMemory> ShardLog<M> {
         base_offset: Offset,
         file: FileId,
         allocated: Option<u64>,
+        pumping: bool,
         fault: Option<Fault>,
     ) {
         let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
-            if fault.is_none() {
-                self.close_file(file);
+            match fault {
+                None => self.close_file(file),
+                Some(_) => self.open_count = self.open_count.saturating_sub(1),
             }
             return;
         };
@@ -166,11 +173,11 @@ impl<M: ArenaMemory> ShardLog<M> {
             Some(fault) => {
                 segment.file = FileState::Closed { on_disk: allocated.is_none() };
                 self.open_count = self.open_count.saturating_sub(1);
-                if allocated.is_none() {
+                if pumping {
+                    self.end_faulty(slot, fault);
+                } else {
                     // A file that was there is not: reads of it fail, the rest is served.
                     self.cache.note_failed(slot, base_offset);
-                } else {
-                    self.end_faulty(slot, fault);
                 }
             }
         }

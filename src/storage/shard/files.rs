@@ -1,5 +1,7 @@
 //! Chunks, handles, commit-log files and control frames: the shard's shared supplies.
 
+use std::ops::Bound;
+
 use super::{Event, PartitionSlot, Purpose, ShardLog};
 use crate::model::Offset;
 use crate::model::number::wide;
@@ -10,6 +12,7 @@ use crate::storage::commit_log::frame::FrameHeader;
 use crate::storage::commit_log::{Entry, FILE_BYTES_MIN};
 use crate::storage::operation::{ASIDE, FileId, Lane, Operation, Task};
 use crate::storage::partition::segment::{FileState, file_name, metadata_file};
+use crate::storage::seeded_bug::{SeededBug, planted};
 
 /// Partitions that an allocation without success sets writing.
 const PRESSURE_PARTITIONS: usize = 64;
@@ -61,7 +64,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 
     /// The arena is full of bytes that are not yet in segments: write them. If nothing can be written and nothing is on
-    /// its way, segments of partitions that hold only a partial block are closed, which frees their last chunks.
+    /// its way, segments of partitions that hold only a partial block, flushed or not, are closed, which frees their last chunks.
     fn relieve_pressure(&mut self) {
         let slots: Vec<PartitionSlot> = self.dirty.iter().copied().collect();
         let mut started = 0;
@@ -81,11 +84,22 @@ impl<M: ArenaMemory> ShardLog<M> {
         if self.segment_operations > 0 {
             return;
         }
-        for &slot in slots.iter().take(PRESSURE_PARTITIONS) {
-            if let Some(partition) = self.partition_mut(slot) {
-                partition.close_active();
+        let mut closed = 0;
+        let mut next = self.holders.first().copied();
+        while let Some(slot) = next
+            && closed < PRESSURE_PARTITIONS
+        {
+            next = self.holders.range((Bound::Excluded(slot), Bound::Unbounded)).next().copied();
+            match self.partition_mut(slot) {
+                Some(partition) if partition.tail.chunks.iter().any(|chunk| !chunk.clean) => {
+                    partition.close_active();
+                    self.pump(slot);
+                    closed += 1;
+                }
+                _ => {
+                    self.holders.remove(&slot);
+                }
             }
-            self.pump(slot);
         }
     }
 
@@ -269,6 +283,15 @@ impl<M: ArenaMemory> ShardLog<M> {
         );
     }
 
+    /// Removes folders of deleted partitions that the last life had no time for ([`RecoveryReport::trash`]).
+    ///
+    /// [`RecoveryReport::trash`]: crate::storage::recovery::RecoveryReport::trash
+    pub fn remove_trash(&mut self, folders: Vec<String>) {
+        for path in folders {
+            self.task(Lane::Slow, Task::RemoveFolder { path }, Purpose::Nothing);
+        }
+    }
+
     /// Deletes a partition; its folder goes away in the background. The metadata no longer knows it: its frames and chunks are
     /// not replayed, and a folder left by a death is found by the topic id in it.
     /// `trash`: a folder name that nothing else has. The name is free for another partition as soon as this returns.
@@ -279,6 +302,9 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.task(Lane::Files, Task::Rename { from: folder, to: trash.clone() }, Purpose::Deleted { trash });
         let number = crate::model::number::index(u64::from(slot.0));
         let Some(mut partition) = self.partitions.get_mut(number).and_then(Option::take) else { return };
+        if partition.busy {
+            self.segment_operations = self.segment_operations.saturating_sub(1);
+        }
         for mark in partition.marks.drain(..) {
             self.commit.unpin(mark.file_sequence);
         }
@@ -316,6 +342,10 @@ impl<M: ArenaMemory> ShardLog<M> {
             position: write.position,
             durable: true,
         });
+        if planted(self.options.seeded_bug, SeededBug::AcknowledgeBeforeCompletion) {
+            self.commit.handle_written(write.group, Vec::new());
+            self.take_durable_groups();
+        }
         self.grow_commit_log();
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::{PartitionSlot, ShardLog};
 use crate::runtime::memory::ArenaMemory;
+use crate::storage::seeded_bug::{SeededBug, planted};
 
 /// Partitions of a round that are flushed at the same time.
 const ROUND_WIDTH: usize = 64;
@@ -25,6 +26,9 @@ impl<M: ArenaMemory> ShardLog<M> {
             return;
         }
         self.changed = false;
+        if planted(self.options.seeded_bug, SeededBug::RecycleEarly) {
+            self.recycle_early();
+        }
         let oldest: Vec<PartitionSlot> = self.commit.slots_of_oldest().collect();
         let first: BTreeSet<PartitionSlot> = oldest.iter().copied().collect();
         let mut queue: VecDeque<PartitionSlot> = first.iter().copied().collect();
@@ -48,7 +52,9 @@ impl<M: ArenaMemory> ShardLog<M> {
                 return;
             };
             let Some(partition) = self.partition_mut(slot) else { continue };
-            if partition.failed || partition.no_space || partition.segment_synced_end() >= partition.end {
+            // A truncation holds its partition still, and the checkpoint says what was before it.
+            let excused = partition.failed || partition.no_space || partition.hold.is_some();
+            if excused || partition.segment_synced_end() >= partition.end {
                 continue;
             }
             partition.flush_goal = partition.end;

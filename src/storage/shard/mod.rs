@@ -144,6 +144,8 @@ pub struct ShardLog<M> {
     cache: ExtentCache,
     /// Control frames on their way, by token.
     controls: BTreeMap<u64, files::Control>,
+    /// Partitions that may have chunks whose bytes are not all in segments.
+    holders: BTreeSet<PartitionSlot>,
     /// Partitions for which the disk had no room.
     full: BTreeSet<PartitionSlot>,
     /// Partitions whose truncation waits for something.
@@ -191,6 +193,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             starved: false,
             cache: ExtentCache::new(options.read_cache_bytes),
             controls: BTreeMap::new(),
+            holders: BTreeSet::new(),
             full: BTreeSet::new(),
             truncating: BTreeSet::new(),
             flush_deadlines: BTreeSet::new(),

@@ -492,7 +492,29 @@ impl<M: ArenaMemory> ShardLog<M> {
                 Search::Missing | Search::Failed => return Search::Failed,
             }
         }
+        self.learn_the_end(slot, base_offset, at, last);
         Search::Missing
+    }
+
+    /// A walk has come to the end of a segment: a search that goes on in the next one need not read this one's end again,
+    /// for which a small cache would give up what it has just read of the next.
+    fn learn_the_end(
+        &mut self,
+        slot: PartitionSlot,
+        base_offset: Offset,
+        at: u64,
+        last: Option<(u64, BatchHeader, i64)>,
+    ) {
+        let Some((_, header, latest)) = last else { return };
+        let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
+            return;
+        };
+        if segment.closed && at == segment.end() {
+            let position = segment.size;
+            let before = segment.index.entry_before(position).map_or(i64::MIN, |entry| entry.max_timestamp);
+            let max_timestamp = latest.max(before);
+            segment.index.learn(IndexEntry { offset: header.end_offset(), position, max_timestamp });
+        }
     }
 
     /// The walk goes on later, when more has been read: from its last batch, not from where it began, which may have been
@@ -526,6 +548,20 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     /// Copies bytes from log position `at` on into `target`.
     fn copy_at(&mut self, slot: PartitionSlot, at: u64, target: &mut [u8]) -> Search<()> {
+        // Held until the end: what is in use is not given up for the next piece, or neither would ever be there.
+        let mut held = Vec::new();
+        let found = self.copy_pieces(slot, at, target, &mut held);
+        self.give_back(held);
+        found
+    }
+
+    fn copy_pieces(
+        &mut self,
+        slot: PartitionSlot,
+        at: u64,
+        target: &mut [u8],
+        held: &mut Vec<ReadPiece>,
+    ) -> Search<()> {
         let end = at + wide(target.len());
         let mut position = at;
         let mut rest = target;
@@ -542,7 +578,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             if let Some(source) = bytes.get(..take) {
                 now.copy_from_slice(source);
             }
-            self.give_back([piece]);
+            held.push(piece);
             if take == 0 {
                 return Search::Failed;
             }

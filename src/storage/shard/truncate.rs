@@ -11,6 +11,7 @@ use crate::storage::partition::segment::{FileState, file_name};
 use crate::storage::partition::{Hold, PartitionLog};
 use crate::storage::seeded_bug::{SeededBug, planted};
 
+use super::checkpoint::describe;
 use super::files::Control;
 
 impl<M: ArenaMemory> ShardLog<M> {
@@ -70,8 +71,14 @@ impl<M: ArenaMemory> ShardLog<M> {
                 if !unfinished {
                     if let Some(partition) = self.partition_mut(slot) {
                         partition.hold = None;
+                        partition.described = None;
+                        // Only now: a death before would have had the truncated frames replayed.
+                        for mark in &mut partition.marks {
+                            mark.end = mark.end.min(partition.end);
+                        }
                     }
                     self.truncating.remove(&slot);
+                    self.note_segment_synced(slot);
                     self.events.push_back(Event::Truncated(slot));
                     self.starved = true;
                     self.note_room();
@@ -87,7 +94,10 @@ impl<M: ArenaMemory> ShardLog<M> {
             return;
         }
         let (base_offset, position, new_end_offset) = place;
+        let control_sequence = self.commit.next_sequence();
         let Some(partition) = self.partition_mut(slot) else { return };
+        // Until the files are cut, checkpoints say this, and the frame says the rest.
+        partition.described = Some(Box::new(describe(partition, control_sequence)));
         partition.end_before_truncation = partition.end_before_truncation.max(partition.end);
         let remove = cut_segments(partition, base_offset, position);
         partition.truncated_segment = partition.truncated_segment.min(base_offset);
@@ -275,9 +285,6 @@ fn cut_state(partition: &mut PartitionLog, end_offset: Offset) {
     partition.producers.truncate(end_offset);
     partition.epochs.truncate(end_offset);
     partition.flush_goal = partition.flush_goal.min(end);
-    for mark in &mut partition.marks {
-        mark.end = mark.end.min(end);
-    }
 }
 
 fn segment_paths(folder: &str, base_offset: Offset) -> [String; 2] {

@@ -78,6 +78,14 @@ pub fn envelope(kind: Kind, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// What a file that begins with `bytes` says that it is; the rest of it may be damaged.
+#[must_use]
+pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    let kinds = [Kind::Index, Kind::Producers, Kind::Checkpoint];
+    kinds.into_iter().find(|&kind| header.starts_with(&MAGIC) && u32_at(header, 8) == kind as u32)
+}
+
 /// The payload of an envelope, aligned for access.
 ///
 /// # Errors

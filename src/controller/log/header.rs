@@ -101,6 +101,12 @@ impl Header {
 }
 
 impl FileKind {
+    /// What a file that begins with `bytes` says that it is; the rest of its header may be damaged.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        [Self::Log, Self::Snapshot].into_iter().find(|kind| bytes.starts_with(kind.magic()))
+    }
+
     const fn magic(self) -> &'static [u8; 8] {
         match self {
             Self::Log => b"RINGMLOG",

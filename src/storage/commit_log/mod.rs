@@ -6,6 +6,7 @@
 //! Invariants: groups become durable in the order in which they were gathered; a file is written again only when no
 //! partition needs a frame of it (`pins`) and the checkpoint that says so is durable; two groups never share a block.
 
+pub mod chain;
 pub mod frame;
 
 use std::collections::VecDeque;

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use self::apply::SegmentFiles;
 pub use self::folders::TRASH_PREFIX;
+pub use self::scan::{Expected, Scanned, Stop, walk};
 use self::streams::Stream;
 use super::arena::table::{self, ArenaOwner, ChunkLabel, Layout};
 use super::arena::{ChunkId, table::ARENA_BYTES_MIN};

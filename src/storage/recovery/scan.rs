@@ -1,7 +1,9 @@
-//! The scan of a segment's tail: batch after batch, each checked in full, up to the first that does not hold.
+//! The scan of a segment: batch after batch, each checked in full, up to the first that does not hold.
+
+use std::ops::ControlFlow;
 
 use super::RecoveryError;
-use crate::model::batch::{BatchHeader, HEADER_BYTES};
+use crate::model::batch::{BatchError, BatchHeader, HEADER_BYTES};
 use crate::model::number::{index, wide};
 use crate::model::{LeaderEpoch, Offset};
 use crate::runtime::file::BlockingFile;
@@ -13,75 +15,141 @@ const BATCH_BYTES_MAX: usize = 1 << 30;
 
 /// What the next batch must be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expected {
+pub struct Expected {
     /// Its base offset.
-    pub(super) offset: Offset,
+    pub offset: Offset,
     /// Its epoch at least.
-    pub(super) leader_epoch: LeaderEpoch,
+    pub leader_epoch: LeaderEpoch,
     /// The planted mistake: believe every CRC.
     pub(super) skip_crc: bool,
 }
 
+impl Expected {
+    /// At the start of a segment of which nothing is known but its base offset.
+    #[must_use]
+    pub const fn at(offset: Offset) -> Self {
+        Self { offset, leader_epoch: LeaderEpoch::NONE, skip_crc: false }
+    }
+}
+
 /// Where a scan ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scanned {
+pub struct Scanned {
     /// Byte position behind the last good batch.
-    pub(super) end: u64,
-    pub(super) next: Expected,
+    pub end: u64,
+    pub next: Expected,
+}
+
+/// Why a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    #[error("the file ends")]
+    End,
+    #[error("whoever looks at the batches has seen enough")]
+    Enough,
+    #[error(transparent)]
+    Batch(BatchError),
+    #[error("the batch begins with offset {found}, after which {expected} was to come")]
+    Offset { expected: Offset, found: Offset },
+    #[error("the batch has leader epoch {found}, after {before}")]
+    LeaderEpoch { before: LeaderEpoch, found: LeaderEpoch },
 }
 
 /// Scans from byte `from` to the end of the file, telling `note` each good batch and its position.
 pub(super) fn scan<F: BlockingFile>(
     file: &F,
     from: u64,
-    mut expected: Expected,
+    expected: Expected,
     mut note: impl FnMut(&BatchHeader, u64),
 ) -> Result<Scanned, RecoveryError> {
+    let (scanned, stop) = walk(file, from, expected, |header, at, _| {
+        note(header, at);
+        ControlFlow::Continue(())
+    })?;
+    tracing::debug!(from, ?scanned, %stop, "a scan ends");
+    Ok(scanned)
+}
+
+/// Walks over the batches from byte `from` on: `visit` is given each good one's header, position and bytes, and may break.
+/// Memory: a window of 1 MiB, or the largest batch.
+///
+/// # Errors
+/// [`RecoveryError::Disk`]. What is wrong with the bytes is no error: it ends the walk.
+pub fn walk<F: BlockingFile>(
+    file: &F,
+    from: u64,
+    mut expected: Expected,
+    mut visit: impl FnMut(&BatchHeader, u64, &[u8]) -> ControlFlow<()>,
+) -> Result<(Scanned, Stop), RecoveryError> {
     let length = file.length()?;
-    let mut window: Vec<u8> = Vec::new();
-    let mut window_start = from;
+    let mut window = Window { start: from, bytes: Vec::new() };
     let mut at = from;
-    loop {
-        let inside = index(at - window_start);
-        let mut rest = window.get(inside..).unwrap_or_default();
-        let needed = BatchHeader::parse(rest).map_or(HEADER_BYTES, |header| header.size_bytes);
-        if rest.len() < needed && window_start + wide(window.len()) < length {
-            if needed > BATCH_BYTES_MAX || at + wide(needed) > length {
-                break;
-            }
-            window.resize(needed.max(WINDOW_BYTES).min(index(length - at)), 0);
-            let read = file.read_at(at, &mut window)?;
-            window.truncate(read);
-            window_start = at;
-            rest = &window;
-            if rest.len() < HEADER_BYTES {
-                break;
-            }
-            if BatchHeader::parse(rest).is_ok_and(|header| header.size_bytes > rest.len())
-                && needed == HEADER_BYTES
-            {
-                continue;
-            }
+    let stop = loop {
+        let rest = window.from(file, at, length)?;
+        if rest.is_empty() {
+            break Stop::End;
         }
-        let Some(header) = good_batch(rest, &expected) else {
-            let found = BatchHeader::check(rest);
-            tracing::debug!(from, at, length, ?expected, ?found, "a scan ends");
-            break;
+        let header = match good_batch(rest, &expected) {
+            Ok(header) => header,
+            Err(Stop::Batch(BatchError::BodyCut { expected, .. })) => {
+                break Stop::Batch(BatchError::BodyCut { expected, found: index(length.saturating_sub(at)) });
+            }
+            Err(stop) => break stop,
         };
-        note(&header, at);
+        if visit(&header, at, rest.get(..header.size_bytes).unwrap_or_default()).is_break() {
+            break Stop::Enough;
+        }
         expected.offset = header.end_offset();
         expected.leader_epoch = header.leader_epoch;
         at += wide(header.size_bytes);
-    }
-    Ok(Scanned { end: at, next: expected })
+    };
+    Ok((Scanned { end: at, next: expected }, stop))
 }
 
-fn good_batch(bytes: &[u8], expected: &Expected) -> Option<BatchHeader> {
-    let checked = BatchHeader::check(bytes);
-    let header = if expected.skip_crc {
-        BatchHeader::parse(bytes).ok().filter(|header| header.size_bytes <= bytes.len())?
-    } else {
-        checked.ok()?
-    };
-    (header.base_offset == expected.offset && header.leader_epoch >= expected.leader_epoch).then_some(header)
+/// A part of the file in memory.
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
 }
+
+impl Window {
+    /// The bytes from position `at` on, which is not before the window's start: at least the whole batch that begins there, if
+    /// the file has it and it is not too large to be one.
+    fn from<F: BlockingFile>(&mut self, file: &F, at: u64, length: u64) -> Result<&[u8], RecoveryError> {
+        // A header says how long its batch is: it is looked for twice.
+        for _ in 0..2 {
+            let rest = self.bytes.get(index(at - self.start)..).unwrap_or_default();
+            let needed = BatchHeader::parse(rest).map_or(HEADER_BYTES, |header| header.size_bytes);
+            let end = self.start + wide(self.bytes.len());
+            let is_in_file = needed <= BATCH_BYTES_MAX && wide(needed) <= length.saturating_sub(at);
+            if rest.len() >= needed || end >= length || (!is_in_file && rest.len() >= HEADER_BYTES) {
+                break;
+            }
+            let wanted = needed.max(WINDOW_BYTES).min(index(length - at));
+            self.bytes.resize(wanted, 0);
+            let read = file.read_at(at, &mut self.bytes)?;
+            self.bytes.truncate(read);
+            self.start = at;
+        }
+        Ok(self.bytes.get(index(at - self.start)..).unwrap_or_default())
+    }
+}
+
+fn good_batch(bytes: &[u8], expected: &Expected) -> Result<BatchHeader, Stop> {
+    let header = match BatchHeader::check(bytes) {
+        Err(BatchError::Crc { .. } | BatchError::Counts { .. }) if expected.skip_crc => {
+            BatchHeader::parse(bytes).map_err(Stop::Batch)?
+        }
+        checked => checked.map_err(Stop::Batch)?,
+    };
+    if header.base_offset != expected.offset {
+        return Err(Stop::Offset { expected: expected.offset, found: header.base_offset });
+    }
+    if header.leader_epoch < expected.leader_epoch {
+        return Err(Stop::LeaderEpoch { before: expected.leader_epoch, found: header.leader_epoch });
+    }
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests;

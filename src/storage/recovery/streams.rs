@@ -10,7 +10,8 @@ use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
 use crate::runtime::memory::AlignedBuffer;
 use crate::storage::commit_log::FILE_BYTES_MIN;
-use crate::storage::commit_log::frame::{FRAME_ALIGN, FileHeader, FrameHeader, frame_bytes};
+use crate::storage::commit_log::chain::Chain;
+use crate::storage::commit_log::frame::{FileHeader, FrameHeader};
 
 /// Largest commit-log file that is looked at. Unit: bytes.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -35,30 +36,12 @@ impl Stream {
             if expected.is_some_and(|expected| expected != header.first_sequence) {
                 break;
             }
-            let next = scan_file(header, content.as_slice(), &mut frames);
-            expected = Some(next);
+            let mut chain = Chain::new(header, content.as_slice());
+            frames.extend(chain.by_ref().map(|link| (link.header, link.body)));
+            expected = Some(chain.next_sequence());
         }
         frames
     }
-}
-
-/// Appends the file's frames to `frames`; returns the sequence number that would come next.
-fn scan_file<'a>(header: &FileHeader, content: &'a [u8], frames: &mut Vec<(FrameHeader, &'a [u8])>) -> u64 {
-    let mut expected = header.first_sequence;
-    let mut at = BLOCK_BYTES;
-    while let Some(rest) = content.get(at..) {
-        match FrameHeader::decode(rest) {
-            Some((frame, body)) if frame.incarnation == header.incarnation && frame.sequence == expected => {
-                frames.push((frame, body));
-                expected += 1;
-                at = (at + frame_bytes(body.len())).next_multiple_of(FRAME_ALIGN);
-            }
-            // A group ends with zeros up to its block's end; the next one begins on a block.
-            _ if !at.is_multiple_of(BLOCK_BYTES) => at = at.next_multiple_of(BLOCK_BYTES),
-            _ => break,
-        }
-    }
-    expected
 }
 
 /// Reads the streams of `incarnation` that belong to this data directory.

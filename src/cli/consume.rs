@@ -11,6 +11,7 @@ use super::bootstrap::Bootstrap;
 use super::json::Json;
 use crate::client::{ConsumedRecord, Consumer, ConsumerSettings, Place, Start};
 use crate::model::{Offset, PartitionIndex};
+use crate::protocol::records::{Header, Headers};
 
 /// Print the records of a topic
 #[derive(Debug, Args)]
@@ -91,23 +92,31 @@ impl Consume {
 /// Bytes that are no text stand as hexadecimal digits under a name of their own.
 fn record_json(consumed: &ConsumedRecord<'_>) -> Json {
     let record = &consumed.record;
-    let headers = record.headers.iter().map(|header| {
-        Json::Object(vec![
-            bytes_json("key", "key_hex", Some(header.key)),
-            bytes_json("value", "value_hex", header.value),
-        ])
-    });
     Json::Object(vec![
         ("partition", Json::Number(consumed.partition.0.into())),
         ("offset", Json::Number(record.offset.0)),
         ("timestamp", Json::Number(record.timestamp)),
         bytes_json("key", "key_hex", record.key),
         bytes_json("value", "value_hex", record.value),
-        ("headers", Json::List(headers.collect())),
+        ("headers", headers_json(&record.headers)),
     ])
 }
 
-fn bytes_json(name: &'static str, hex_name: &'static str, bytes: Option<&[u8]>) -> (&'static str, Json) {
+pub(super) fn headers_json(headers: &Headers<'_>) -> Json {
+    let header = |header: Header<'_>| {
+        Json::Object(vec![
+            bytes_json("key", "key_hex", Some(header.key)),
+            bytes_json("value", "value_hex", header.value),
+        ])
+    };
+    Json::List(headers.iter().map(header).collect())
+}
+
+pub(super) fn bytes_json(
+    name: &'static str,
+    hex_name: &'static str,
+    bytes: Option<&[u8]>,
+) -> (&'static str, Json) {
     let Some(bytes) = bytes else { return (name, Json::Null) };
     match std::str::from_utf8(bytes) {
         Ok(text) => (name, Json::from(text)),

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 use crate::client;
 use crate::config;
+use crate::controller::log::Fault;
+use crate::protocol::records::RecordsError;
+use crate::runtime;
+use crate::storage::recovery::{RecoveryError, Stop};
+use crate::storage::side_file::SideFileError;
 
 /// Printed as it is, after `error: `.
 #[derive(Debug, thiserror::Error)]
@@ -50,4 +55,34 @@ pub enum Error {
     Stdin { error: io::Error },
     #[error("a line of stdin is longer than {bytes_max} bytes")]
     LineTooLong { bytes_max: u64 },
+    /// A file of a data directory cannot be read.
+    #[error(transparent)]
+    File(#[from] runtime::Error),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error("{}: {bytes} bytes are more than is looked at, {bytes_max}", path.display())]
+    FileTooLarge { path: PathBuf, bytes: u64, bytes_max: u64 },
+    #[error("{}: the good batches end at byte {position} of {file_bytes}: {stop}", path.display())]
+    SegmentEnds { path: PathBuf, position: u64, file_bytes: u64, stop: Stop },
+    #[error("{}: the batch at byte {position} holds no sound records: {error}", path.display())]
+    RecordsEnd { path: PathBuf, position: u64, error: RecordsError },
+    #[error("{}: {error}", path.display())]
+    SideFile { path: PathBuf, error: SideFileError },
+    #[error("{}: entry {entry} does not follow the one before it, or leaves the segment", path.display())]
+    IndexOrder { path: PathBuf, entry: usize },
+    #[error("{}: does not begin with a commit log's header, or that is damaged", path.display())]
+    NoCommitLog { path: PathBuf },
+    #[error(
+        "{}: the chain of frames breaks at byte {position}, where frame {expected} was to come: frame {later} follows at {later_position}",
+        path.display()
+    )]
+    CommitLogBreaks { path: PathBuf, position: usize, expected: u64, later_position: usize, later: u64 },
+    #[error(
+        "{}: does not begin as producer state, a checkpoint or a file of the metadata does; there are also inspect segment, \
+         index and commit-log",
+        path.display()
+    )]
+    NoSnapshot { path: PathBuf },
+    #[error("{}: {fault}", path.display())]
+    Metadata { path: PathBuf, fault: Fault },
 }

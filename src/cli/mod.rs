@@ -13,6 +13,7 @@ mod bootstrap;
 mod config;
 mod consume;
 mod error;
+mod inspect;
 mod logging;
 mod machine;
 mod produce;
@@ -64,6 +65,7 @@ enum Command {
     Topic(topic::Topic),
     Produce(produce::Produce),
     Consume(consume::Consume),
+    Inspect(inspect::Inspect),
 }
 
 impl Command {
@@ -75,6 +77,7 @@ impl Command {
             Self::Topic(topic) => topic.run(),
             Self::Produce(produce) => produce.run(),
             Self::Consume(consume) => consume.run(),
+            Self::Inspect(inspect) => inspect.run(),
         }
     }
 
@@ -87,6 +90,7 @@ impl Command {
             Self::Topic(topic) => topic.is_json(),
             Self::Produce(produce) => produce.json,
             Self::Consume(consume) => consume.json,
+            Self::Inspect(inspect) => inspect.is_json(),
         }
     }
 }
@@ -100,7 +104,8 @@ Examples:
   ringlog config keys                            every setting, its default and the reason
   ringlog config check server.properties
   ringlog bench produce --seconds 5              load the broker of this machine and measure it
-  ringlog topic create orders --partitions 4     a topic, on the broker at 127.0.0.1:9092";
+  ringlog topic create orders --partitions 4     a topic, on the broker at 127.0.0.1:9092
+  ringlog inspect segment FILE                   what stands in a file of a data directory";
 
 /// Writes a result to stdout. A reader that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Error> {

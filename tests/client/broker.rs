@@ -21,7 +21,9 @@ pub fn shared() -> Arc<Broker> {
     let mut running = RUNNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     running.upgrade().unwrap_or_else(|| {
         let named = std::env::var("RINGLOG_BOOTSTRAP").ok();
-        let broker = Arc::new(named.map_or_else(start, |address| Broker { address, own: None }));
+        let own = || Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("client-{}", std::process::id()));
+        let broker =
+            Arc::new(named.map_or_else(|| Broker::start(own()), |address| Broker { address, own: None }));
         *running = Arc::downgrade(&broker);
         broker
     })
@@ -37,18 +39,27 @@ impl Drop for Broker {
     }
 }
 
-fn start() -> Broker {
-    let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("client-{}", std::process::id()));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ringlog"))
-        .args(["serve", "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--data"])
-        .arg(&data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut words = lines.map_while(Result::ok).map(|line| line.trim().to_owned());
-    let address =
-        words.find_map(|line| line.strip_prefix("listening").map(|address| address.trim().to_owned()));
-    Broker { address: address.unwrap(), own: Some((child, data)) }
+impl Broker {
+    /// A broker of its own on this folder, which goes with it unless it is [stopped](Self::stop).
+    pub fn start(data: PathBuf) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringlog"))
+            .args(["serve", "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--data"])
+            .arg(&data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut words = lines.map_while(Result::ok).map(|line| line.trim().to_owned());
+        let address =
+            words.find_map(|line| line.strip_prefix("listening").map(|address| address.trim().to_owned()));
+        Self { address: address.unwrap(), own: Some((child, data)) }
+    }
+
+    /// Ends it as an operator does; its folder stays.
+    pub fn stop(mut self) {
+        let (mut child, _) = self.own.take().unwrap();
+        let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        assert!(told.success() && child.wait().unwrap().success());
+    }
 }

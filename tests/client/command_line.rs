@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::broker::{Broker, shared};
 
 /// What the command printed, and its exit code.
-fn run(broker: &Broker, arguments: &[&str], stdin: &str) -> (String, Option<i32>) {
+pub fn run(broker: &Broker, arguments: &[&str], stdin: &str) -> (String, Option<i32>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ringlog"))
         .args(arguments)
         .args(["--bootstrap", &broker.address])

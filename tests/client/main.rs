@@ -4,4 +4,5 @@
 
 mod broker;
 mod command_line;
+mod inspect;
 mod library;

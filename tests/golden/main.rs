@@ -7,6 +7,7 @@
     reason = "a helper that panics fails its test, as it should"
 )]
 
+mod inspect;
 mod memory_broker;
 #[path = "../wire/script/mod.rs"]
 mod script;

@@ -101,12 +101,14 @@ fn conversations() {
     }
 }
 
-/// Topics are not made by asking for them when the broker's settings say so.
+/// The same with a broker of other settings.
 #[test]
-fn conversation_without_auto_creation() {
-    let mut broker = memory_broker::MemoryBroker::new("auto.create.topics.enable=false\n");
-    let blocks = script::Script::run(&mut broker, script::without_auto_creation);
-    hold("metadata_without_auto_creation.txt", &transcript::transcript(&blocks));
+fn conversations_under_other_settings() {
+    for &(name, talk) in script::OTHER_SETTINGS {
+        let settings = "auto.create.topics.enable=false\nlog.retention.check.interval.ms=100\n";
+        let blocks = script::Script::run(&mut memory_broker::MemoryBroker::new(settings), talk);
+        hold(&format!("{name}.txt"), &transcript::transcript(&blocks));
+    }
 }
 
 /// One command with what it printed; the settings file, whose path differs from machine to machine, is called FILE.

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::script::Broker;
 use ringlog::broker::connection::OutPiece;
@@ -64,7 +65,11 @@ impl MemoryBroker {
         let mut random = 1;
         decide(&mut state, &config, &mut random, &Command::RegisterStart).expect("a first start");
         let disk = SimDisk::new(SimSteps::default(), SimRandom::new(1));
-        let mut log = ShardLog::new(ShardOptions::default(), arena, START_MS);
+        let options = ShardOptions {
+            retention_interval_ms: i64::try_from(config.log_retention_check_interval_ms).expect("a time"),
+            ..ShardOptions::default()
+        };
+        let mut log = ShardLog::new(options, arena, START_MS);
         let files = commit_files(&disk, &mut log);
         let image = Arc::new(state.image().clone());
         let mut shard = Shard::new(log, Arc::clone(&config), image, Partitions::default());
@@ -240,6 +245,15 @@ impl Broker for MemoryBroker {
 
     fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    fn pause(&mut self, time: Duration) {
+        let end_ms = self.now_ms + i64::try_from(time.as_millis()).expect("a short time");
+        while self.now_ms < end_ms {
+            self.now_ms = self.shard.next_deadline_ms().clamp(self.now_ms + 1, end_ms);
+            self.shard.handle_time(self.now_ms);
+            self.settle();
+        }
     }
 }
 

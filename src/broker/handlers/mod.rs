@@ -53,11 +53,11 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, fr
         ApiKey::CreateTopics => with(shard, id, body, topics::create_topics::handle),
         ApiKey::DeleteTopics => with(shard, id, body, topics::delete_topics::handle),
         ApiKey::DescribeConfigs => with(shard, id, body, configs::describe_configs::handle),
+        ApiKey::IncrementalAlterConfigs => with(shard, id, body, configs::incremental_alter_configs::handle),
         ApiKey::DeleteRecords
         | ApiKey::OffsetForLeaderEpoch
         | ApiKey::DescribeLogDirs
-        | ApiKey::CreatePartitions
-        | ApiKey::IncrementalAlterConfigs => Fate::Close,
+        | ApiKey::CreatePartitions => Fate::Close,
     }
 }
 

@@ -29,6 +29,7 @@ pub struct ControlAnswer {
 pub enum Waiting {
     CreateTopics(handlers::topics::create_topics::Waiting),
     DeleteTopics(handlers::topics::delete_topics::Waiting),
+    AlterConfigs(handlers::configs::incremental_alter_configs::Waiting),
     /// Topics are being made because Metadata named them.
     Metadata(handlers::cluster::metadata::Waiting),
     ProducerIds,
@@ -92,6 +93,9 @@ pub(super) fn handle_answer<M: ArenaMemory>(shard: &mut Shard<M>, answer: Contro
         }
         Waiting::DeleteTopics(waiting) => {
             handlers::topics::delete_topics::handle_answer(shard, &waiting, answer.reply);
+        }
+        Waiting::AlterConfigs(waiting) => {
+            handlers::configs::incremental_alter_configs::handle_answer(shard, waiting, answer.reply);
         }
         Waiting::Metadata(waiting) => {
             handlers::cluster::metadata::handle_answer(shard, &waiting, answer.reply)

@@ -8,6 +8,7 @@ use super::{
     changed_configs, stored_bytes,
 };
 use crate::config::{BrokerConfig, KafkaType, TopicConfig, describe_topic};
+use crate::model::{Durability, topic_name};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Changes = Vec<(String, Option<String>)>;
@@ -46,19 +47,20 @@ impl State {
         context: &Context<'_>,
     ) -> Result<Option<Record>, Refusal> {
         check_form(altered, times)?;
-        let topic = self
-            .image
-            .topic(&altered.name)
-            .ok_or_else(|| Refusal::ResourceUnknown { name: altered.name.clone() })?;
+        // As in Kafka, what is wrong with the settings is said first.
+        let topic = self.image.topic(&altered.name);
+        let former = topic.map(|topic| topic.configs.as_slice()).unwrap_or_default();
         let mut changes = Changes::new();
         for change in &altered.changes {
-            let value = new_value(change, &topic.configs, context)?;
-            if value.as_deref() != current(&topic.configs, &change.key) {
+            let value = new_value(change, former, context)?;
+            if value.as_deref() != current(former, &change.key) {
                 changes.push((change.key.clone(), value));
             }
         }
-        let configs = changed_configs(&topic.configs, changes.iter().cloned());
-        TopicConfig::resolve(context.config, &configs)?;
+        let configs = changed_configs(former, changes.iter().cloned());
+        let resolved = TopicConfig::resolve(context.config, &configs)?;
+        let topic = topic.ok_or_else(|| Refusal::ResourceUnknown { name: altered.name.clone() })?;
+        check_durability(resolved.durability, &topic.configs, context)?;
         if changes.is_empty() {
             return Ok(None);
         }
@@ -77,6 +79,7 @@ fn check_form(altered: &TopicConfigChanges, times: usize) -> Result<(), Refusal>
     if altered.name.is_empty() {
         return Err(Refusal::ResourceDefault);
     }
+    topic_name::check(&altered.name)?;
     let mut keys = BTreeSet::new();
     for ConfigChange { key, operation, value } in &altered.changes {
         if !keys.insert(key) {
@@ -87,6 +90,18 @@ fn check_form(altered: &TopicConfigChanges, times: usize) -> Result<(), Refusal>
         }
     }
     Ok(())
+}
+
+/// What was acknowledged, and which offsets are reserved, follows from the durability: a log keeps the one it was made with.
+fn check_durability(
+    wanted: Durability,
+    configs: &[(String, String)],
+    context: &Context<'_>,
+) -> Result<(), Refusal> {
+    match TopicConfig::resolve(context.config, configs) {
+        Ok(current) if current.durability != wanted => Err(Refusal::DurabilityFixed { wanted }),
+        _ => Ok(()),
+    }
 }
 
 fn new_value(

@@ -3,9 +3,9 @@
 
 use super::command::ConfigOperation;
 use crate::config;
-use crate::model::ErrorCode;
 use crate::model::limits::{METADATA_BYTES_MAX, PARTITIONS_MAX};
 use crate::model::topic_name::TopicNameFault;
+use crate::model::{Durability, ErrorCode};
 
 /// The fault is the client's, except in [`Refusal::Storage`], where it is the machine's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +76,11 @@ pub enum Refusal {
     ConfigKeyTwice,
     #[error("Null value not supported for : {key}")]
     ChangeNull { key: String },
+    #[error(
+        "ringlog.durability of a topic cannot be changed, nor flush.messages and flush.ms where they would change it \
+         (here to {}): make a new topic.", .wanted.name()
+    )]
+    DurabilityFixed { wanted: Durability },
     #[error("Can't {} to key {key} because its type is not LIST.", verb(*.operation))]
     ConfigNotAList { key: String, operation: ConfigOperation },
     #[error(
@@ -111,7 +116,8 @@ impl Refusal {
             Self::ConfigNull { .. }
             | Self::Config(_)
             | Self::ConfigTooLong { .. }
-            | Self::ConfigNotAList { .. } => ErrorCode::InvalidConfig,
+            | Self::ConfigNotAList { .. }
+            | Self::DurabilityFixed { .. } => ErrorCode::InvalidConfig,
             Self::TopicNameUnknown | Self::ResourceUnknown { .. } => ErrorCode::UnknownTopicOrPartition,
             Self::TopicIdUnknown => ErrorCode::UnknownTopicId,
             Self::TopicNameReserved { .. }

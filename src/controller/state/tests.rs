@@ -409,6 +409,28 @@ fn settings_are_changed_one_by_one_or_not_at_all() {
 }
 
 #[test]
+fn a_topic_keeps_the_durability_that_it_was_made_with() {
+    use ConfigOperation::{Delete, Set};
+    let mut bench = Bench::new();
+    let written = configured("w", &[("ringlog.durability", Some("written"))]);
+    bench.create(&[topic("s", 1, 1), written], CreateMode::Create);
+    let mut alter = |name: &str, key: &str, value: Option<&str>| {
+        let operation = if value.is_some() { Set } else { Delete };
+        bench.alter(&[(name, vec![change(key, operation, value)])]).remove(0).map_err(|(error, _)| error)
+    };
+    let fixed = Err(ErrorCode::InvalidConfig);
+    assert_eq!(alter("s", "ringlog.durability", Some("written")), fixed);
+    assert_eq!(alter("s", "flush.ms", Some("1000")), fixed, "it would mean written");
+    assert_eq!(alter("s", "flush.messages", Some("1")), Ok(()), "it means synced");
+    assert_eq!(alter("s", "ringlog.durability", Some("synced")), Ok(()));
+    assert_eq!(alter("s", "flush.ms", Some("1000")), Ok(()), "synced is said now");
+    assert_eq!(alter("w", "flush.ms", Some("1000")), Ok(()));
+    assert_eq!(alter("w", "ringlog.durability", Some("synced")), fixed);
+    assert_eq!(alter("w", "ringlog.durability", None), Ok(()), "flush.ms means written too");
+    assert_eq!(alter("w", "flush.ms", None), fixed);
+}
+
+#[test]
 fn producer_ids_are_given_in_blocks_until_none_is_left() {
     let mut bench = Bench::new();
     let block = |first| Reply::AllocateProducerIds(ProducerIdBlock { first: ProducerId(first), count: 1000 });

@@ -78,7 +78,7 @@ apis! {
     DescribeConfigs = 32, 1-4, flexible 4+, served;
     DescribeLogDirs = 35, 1-4, flexible 2+;
     CreatePartitions = 37, 0-3, flexible 2+;
-    IncrementalAlterConfigs = 44, 0-1, flexible 1+;
+    IncrementalAlterConfigs = 44, 0-1, flexible 1+, served;
     DescribeCluster = 60, 0-2, flexible 0+, served;
 }
 

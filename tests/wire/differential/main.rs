@@ -2,7 +2,8 @@
 //!
 //! Skipped unless `RINGLOG_KAFKA` names a running Apache Kafka 4.2 (`HOST:PORT`) with empty storage, node id 0 and
 //! `num.partitions=4`. Ringlog is started here, with the same settings, unless `RINGLOG_BROKER` names one that runs.
-//! `RINGLOG_KAFKA_CLOSED` may name a second Apache Kafka, with `auto.create.topics.enable=false`.
+//! `RINGLOG_KAFKA_CLOSED` may name a second Apache Kafka, with `auto.create.topics.enable=false` and
+//! `log.initial.task.delay.ms` and `log.retention.check.interval.ms` of 100.
 //! `RINGLOG_CASES` narrows the conversations to those whose names contain it; `RINGLOG_SEED` begins the random ones elsewhere.
 //! What may differ, and why, stands in `differences.txt`: a row there that no difference needs fails too.
 
@@ -53,10 +54,11 @@ fn answers_are_those_of_apache_kafka() {
     }
     if let Ok(closed) = env::var("RINGLOG_KAFKA_CLOSED") {
         let ours = Ringlog::start(false);
-        let talk = script::without_auto_creation;
-        let theirs = Script::run(&mut SocketBroker::connect(&closed), talk);
-        let own = Script::run(&mut SocketBroker::connect(&ours.address()), talk);
-        compare("metadata_without_auto_creation", &theirs, &own, &mut allowed, &mut report);
+        for &(name, talk) in script::OTHER_SETTINGS {
+            let theirs = Script::run(&mut SocketBroker::connect(&closed), talk);
+            let own = Script::run(&mut SocketBroker::connect(&ours.address()), talk);
+            compare(name, &theirs, &own, &mut allowed, &mut report);
+        }
     }
     println!("{compared} answers compared, {} differences allowed", allowed.used());
     if wanted.is_empty() {

@@ -11,6 +11,9 @@ use crate::script::Broker;
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What happens every few minutes happens much more often in the brokers that are compared.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// A running broker, over one connection at a time.
 pub struct SocketBroker {
     address: String,
@@ -57,6 +60,10 @@ impl Broker for SocketBroker {
         self.stream.peer_addr().map_or(0, |address| address.port())
     }
 
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time.min(PAUSE_MAX));
+    }
+
     fn now_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
         i64::try_from(since.as_millis()).expect("before the end of time")
@@ -76,7 +83,9 @@ impl Ringlog {
         let port = free.local_addr().expect("an address").port();
         drop(free);
         let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("differential-{port}"));
-        let closed: &[&str] = if makes_topics { &[] } else { &["--set", "auto.create.topics.enable=false"] };
+        let closed =
+            ["--set", "auto.create.topics.enable=false", "--set", "log.retention.check.interval.ms=100"];
+        let closed: &[&str] = if makes_topics { &[] } else { &closed };
         let mut process = Command::new(env!("CARGO_BIN_EXE_ringlog"))
             .args(["serve", "--data"])
             .arg(&data)

@@ -14,13 +14,13 @@ mod describe_cluster;
 mod describe_configs;
 mod fetch;
 mod find_coordinator;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod produce;
 mod refused;
 
-pub use metadata::without_auto_creation;
 use ringlog::model::TopicId;
 use ringlog::protocol::kafka::header::{RequestHeader, ResponseHeader};
 use ringlog::protocol::kafka::messages::{create_topics as create, metadata as meta};
@@ -40,11 +40,18 @@ pub const ALL: &[Conversation] = &[
     ("describe_configs", describe_configs::talk),
     ("fetch", fetch::talk),
     ("find_coordinator", find_coordinator::talk),
+    ("incremental_alter_configs", incremental_alter_configs::talk),
     ("init_producer_id", init_producer_id::talk),
     ("list_offsets", list_offsets::talk),
     ("metadata", metadata::talk),
     ("produce", produce::talk),
     ("refused", refused::talk),
+];
+
+/// Conversations with a broker that makes no topic because it is asked for one, and looks at retention often.
+pub const OTHER_SETTINGS: &[Conversation] = &[
+    ("incremental_alter_configs_in_time", incremental_alter_configs::segments_and_retention),
+    ("metadata_without_auto_creation", metadata::without_auto_creation),
 ];
 
 /// A broker to talk with, over one connection at a time.
@@ -59,6 +66,8 @@ pub trait Broker {
     fn port(&self) -> u16;
     /// Wall clock, ms.
     fn now_ms(&self) -> i64;
+    /// Lets some time pass.
+    fn pause(&mut self, time: std::time::Duration);
 }
 
 /// What one case came to, in one version.
@@ -285,6 +294,11 @@ impl<'b> Script<'b> {
         self.names.push((id, format!("<id of {name}>")));
     }
 
+    /// Gives the broker time.
+    pub fn pause(&mut self, time: std::time::Duration) {
+        self.broker.pause(time);
+    }
+
     /// Wall clock of the broker, ms.
     pub fn now_ms(&self) -> i64 {
         self.broker.now_ms()
@@ -458,5 +472,6 @@ schemas! {
     DeleteTopics: delete_topics DeleteTopicsRequest DeleteTopicsResponse;
     InitProducerId: init_producer_id InitProducerIdRequest InitProducerIdResponse;
     DescribeConfigs: describe_configs DescribeConfigsRequest DescribeConfigsResponse;
+    IncrementalAlterConfigs: incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
     DescribeCluster: describe_cluster DescribeClusterRequest DescribeClusterResponse;
 }

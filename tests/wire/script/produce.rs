@@ -212,14 +212,14 @@ pub fn append(script: &mut Script<'_>, name: &str, partition: i32, records: &[u8
 }
 
 /// A topic of two partitions that requests of one version go to.
-struct Target {
+pub struct Target {
     version: i16,
-    name: String,
+    pub name: String,
     id: TopicId,
 }
 
 impl Target {
-    fn new(script: &mut Script<'_>, version: i16, name: &str, configs: &[(&str, &str)]) -> Self {
+    pub fn new(script: &mut Script<'_>, version: i16, name: &str, configs: &[(&str, &str)]) -> Self {
         let fresh = script.topic(name, 2, configs);
         let id = script.topic_id(&fresh);
         Self { version, name: fresh, id }
@@ -229,7 +229,7 @@ impl Target {
         TopicProduceData { name: &self.name, topic_id: self.id, partition_data: Vec::new() }
     }
 
-    fn call(&mut self, script: &mut Script<'_>, records: &[u8]) {
+    pub fn call(&mut self, script: &mut Script<'_>, records: &[u8]) {
         self.call_with(script, -1, None, &[(0, Some(records))]);
     }
 

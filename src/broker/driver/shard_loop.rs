@@ -130,8 +130,8 @@ impl ShardLoop {
             }
             (Token::Receive(id), Outcome::Received(result)) => {
                 self.with_client(id, |client, lent| match result {
-                    Ok(bytes) => client.handle_received(&bytes, lent),
-                    Err(_) => client.handle_receive_failed(),
+                    Ok(bytes) => client.handle_received(&bytes, last, lent),
+                    Err(_) => client.handle_receive_failed(lent),
                 })
             }
             (Token::ReceiveLarge(id), Outcome::ReceivedInto { buffer, result }) => {

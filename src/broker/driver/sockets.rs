@@ -10,11 +10,25 @@ use crate::model::number::index;
 use crate::protocol::kafka::frame::PREFIX_BYTES;
 use crate::runtime::memory::{AlignedBuffer, Arena, BufferPool};
 use crate::runtime::net::Socket;
-use crate::runtime::ring::{Ring, SendPiece};
+use crate::runtime::ring::{OperationId, Ring, SendPiece};
 use crate::storage::shard::ReadPiece;
 
 /// A connection's buffer is given back when it is empty and larger than this. Unit: bytes.
 const BUFFER_BYTES_KEPT: usize = 8 << 10;
+/// After so many small frames in a row a connection is received from with one standing operation.
+const SMALL_FRAMES_MIN: u32 = 4;
+
+/// What the ring receives for a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receiving {
+    Nothing,
+    /// One buffer's worth, or the rest of a large frame.
+    Once,
+    /// All that comes, until it is cancelled: cheaper for small frames, but a large one must not arrive in pieces.
+    Standing(OperationId),
+    /// The standing receive has been cancelled; what it had received before still comes.
+    Ending,
+}
 
 /// A frame whose appends wait for room.
 enum Stalled {
@@ -33,7 +47,9 @@ pub(super) struct Client {
     buffer: Vec<u8>,
     start: usize,
     stalled: Option<Stalled>,
-    receiving: bool,
+    receiving: Receiving,
+    /// Small frames since the last large one.
+    small_frames: u32,
     sending: bool,
     /// Bytes of the large frame under way that are still to come.
     large_bytes_left: usize,
@@ -62,7 +78,8 @@ impl Client {
             buffer: Vec::new(),
             start: 0,
             stalled: None,
-            receiving: false,
+            receiving: Receiving::Nothing,
+            small_frames: 0,
             sending: false,
             large_bytes_left: 0,
             wants_memory: false,
@@ -74,7 +91,7 @@ impl Client {
 
     /// Whether nothing of it is in the ring any more, so that it can be forgotten.
     pub(super) const fn is_gone(&self) -> bool {
-        self.closing && !self.receiving && !self.sending
+        self.closing && matches!(self.receiving, Receiving::Nothing) && !self.sending
     }
 
     pub(super) const fn wants_memory(&self) -> bool {
@@ -93,9 +110,11 @@ impl Client {
         }
     }
 
-    /// Some bytes have arrived in a provided buffer.
-    pub(super) fn handle_received(&mut self, bytes: &[u8], lent: &mut Lent<'_>) {
-        self.receiving = false;
+    /// Some bytes have arrived in a provided buffer. `last`: the ring receives no more unless asked.
+    pub(super) fn handle_received(&mut self, bytes: &[u8], last: bool, lent: &mut Lent<'_>) {
+        if last {
+            self.receiving = Receiving::Nothing;
+        }
         if bytes.is_empty() {
             self.close();
             return;
@@ -104,10 +123,15 @@ impl Client {
         self.process(lent);
     }
 
-    /// Receiving has failed.
-    pub(super) fn handle_receive_failed(&mut self) {
-        self.receiving = false;
-        self.close();
+    /// Receiving has failed, or was cancelled as we wished.
+    pub(super) fn handle_receive_failed(&mut self, lent: &mut Lent<'_>) {
+        let wished = self.receiving == Receiving::Ending;
+        self.receiving = Receiving::Nothing;
+        if wished {
+            self.process(lent);
+        } else {
+            self.close();
+        }
     }
 
     /// The rest of a large frame has arrived.
@@ -117,7 +141,7 @@ impl Client {
         received_bytes: usize,
         lent: &mut Lent<'_>,
     ) {
-        self.receiving = false;
+        self.receiving = Receiving::Nothing;
         if received_bytes < self.large_bytes_left || self.closing {
             lent.frames.give(frame);
             self.close();
@@ -181,7 +205,10 @@ impl Client {
                     let from = self.start + PREFIX_BYTES;
                     let Some(frame) = self.buffer.get_mut(from..from + bytes) else { break };
                     match lent.shard.handle_frame(self.id, frame) {
-                        FrameFate::Done => self.start = from + bytes,
+                        FrameFate::Done => {
+                            self.start = from + bytes;
+                            self.small_frames = self.small_frames.saturating_add(1);
+                        }
                         FrameFate::Stalled => self.stalled = Some(Stalled::Small { bytes }),
                         FrameFate::Close => self.close(),
                     }
@@ -194,18 +221,37 @@ impl Client {
 
     /// Asks for more bytes, unless the client must first read, or wait.
     fn receive(&mut self, lent: &mut Lent<'_>) {
-        if self.receiving || self.closing || self.stalled.is_some() || self.wants_memory || lent.stopping {
-            return;
+        let takes = !self.closing
+            && self.stalled.is_none()
+            && !self.wants_memory
+            && !lent.stopping
+            && lent.shard.takes_requests(self.id);
+        match self.receiving {
+            Receiving::Standing(_) if !takes => self.end_standing(lent),
+            Receiving::Nothing if takes && self.small_frames >= SMALL_FRAMES_MIN => {
+                let token = Token::Receive(self.id).encode();
+                self.receiving = Receiving::Standing(lent.ring.receive_multishot(&self.socket, token));
+            }
+            Receiving::Nothing if takes => {
+                self.receiving = Receiving::Once;
+                lent.ring.receive(&self.socket, Token::Receive(self.id).encode());
+            }
+            _ => {}
         }
-        if lent.shard.takes_requests(self.id) {
-            self.receiving = true;
-            lent.ring.receive(&self.socket, Token::Receive(self.id).encode());
+    }
+
+    fn end_standing(&mut self, lent: &mut Lent<'_>) {
+        if let Receiving::Standing(operation) = self.receiving {
+            self.receiving = Receiving::Ending;
+            lent.ring.cancel(operation);
         }
     }
 
     /// A large frame is received straight into a buffer of its own, reserved before its body is read.
     fn receive_large(&mut self, bytes: usize, lent: &mut Lent<'_>) {
-        if self.receiving {
+        self.small_frames = 0;
+        if self.receiving != Receiving::Nothing {
+            self.end_standing(lent);
             return;
         }
         let Some(mut frame) = lent.frames.take(bytes) else {
@@ -221,7 +267,7 @@ impl Client {
         self.buffer.clear();
         self.start = 0;
         self.tidy_buffer();
-        self.receiving = true;
+        self.receiving = Receiving::Once;
         self.large_bytes_left = bytes - from;
         lent.ring.receive_into(&self.socket, frame, from, Token::ReceiveLarge(self.id).encode());
     }

@@ -34,3 +34,10 @@ pub const TOPIC_CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 
 /// What all topics together take in a snapshot of the metadata: bounds the image in memory and on disk. Unit: bytes.
 pub const METADATA_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Beyond any offset that a log ever comes to: what names a larger one is damaged, whatever its checksum says, and below it sums
+/// do not overflow.
+pub const OFFSET_MAX: i64 = 1 << 62;
+
+/// Beyond any segment (`segment.bytes` is below 2 GiB, and one batch may follow): the same for positions. Unit: bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 36;

@@ -8,6 +8,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use super::partition::producers::ProducedBatch;
 use super::partition::segment::Segment;
 use super::side_file::{self, Kind, SideFileError};
+use crate::model::limits::{OFFSET_MAX, SEGMENT_BYTES_MAX};
 use crate::model::{Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 /// Path of the base, relative to the data directory.
@@ -103,10 +104,16 @@ impl CheckpointFile {
     /// Reads a file's bytes.
     ///
     /// # Errors
-    /// [`SideFileError`] unless magic, version, length and CRC hold and the archive is sound.
+    /// [`SideFileError`] unless magic, version, length and CRC hold, the archive is sound and its numbers are possible.
     pub fn decode(bytes: &[u8]) -> Result<Self, SideFileError> {
         let payload = side_file::open(Kind::Checkpoint, bytes)?;
-        rkyv::from_bytes::<Self, rkyv::rancor::Error>(&payload).map_err(|_| SideFileError::Archive)
+        let file = rkyv::from_bytes::<Self, rkyv::rancor::Error>(&payload);
+        let file = file.map_err(|_| SideFileError::Archive)?;
+        if file.partitions.iter().all(CheckpointPartition::is_possible) {
+            Ok(file)
+        } else {
+            Err(SideFileError::Numbers)
+        }
     }
 }
 
@@ -121,6 +128,21 @@ impl CheckpointPartition {
             max_timestamp_offset: -1,
             ..Self::default()
         }
+    }
+
+    fn is_possible(&self) -> bool {
+        let offsets = [
+            self.log_start_offset,
+            self.flushed_offset,
+            self.reserved_offset,
+            self.recovery_segment,
+            self.recovery_offset,
+        ];
+        offsets.iter().all(|offset| (0..=OFFSET_MAX).contains(offset))
+            && self.segments_end >= 0
+            && self.recovery_position <= SEGMENT_BYTES_MAX
+            && self.segments.iter().all(SegmentRecord::is_possible)
+            && self.segments.is_sorted_by(|before, segment| before.base_offset < segment.base_offset)
     }
 
     /// The same after a truncation to `end_offset`, at byte `position` of the segment at offset `segment`.
@@ -140,6 +162,14 @@ impl CheckpointPartition {
         }
         self.producers.retain(|producer| !producer.batches.is_empty());
         self.log_start_offset = self.log_start_offset.min(end_offset);
+    }
+}
+
+impl SegmentRecord {
+    /// Whether a segment can be so. What a checksum covers may still be wrong; sums with it must not overflow.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        (0..=OFFSET_MAX).contains(&self.base_offset) && self.size <= SEGMENT_BYTES_MAX
     }
 }
 
@@ -184,5 +214,42 @@ impl From<&ProducedBatchRecord> for ProducedBatch {
             end_offset: Offset(batch.end_offset),
             timestamp: batch.timestamp,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(partition: CheckpointPartition) -> Result<CheckpointFile, SideFileError> {
+        let partitions = vec![partition];
+        let file = CheckpointFile { incarnation: 1, shard: 1, clean: true, oldest_sequence: 0, partitions };
+        CheckpointFile::decode(&file.encode())
+    }
+
+    #[test]
+    fn numbers_that_no_log_has_are_refused_even_under_a_right_crc() {
+        let segment = |base_offset, size| SegmentRecord {
+            base_offset,
+            size,
+            max_timestamp: -1,
+            max_timestamp_offset: -1,
+        };
+        let good = CheckpointPartition {
+            flushed_offset: OFFSET_MAX,
+            segments: vec![segment(0, SEGMENT_BYTES_MAX), segment(5, 0)],
+            segments_end: i64::MAX,
+            ..CheckpointPartition::default()
+        };
+        assert_eq!(decoded(good.clone()).map(|file| file.partitions), Ok(vec![good.clone()]));
+        for segments in [vec![segment(0, u64::MAX)], vec![segment(-1, 0)], vec![segment(5, 0), segment(5, 0)]]
+        {
+            let wrong = CheckpointPartition { segments, ..good.clone() };
+            assert_eq!(decoded(wrong), Err(SideFileError::Numbers));
+        }
+        let wrong = CheckpointPartition { recovery_position: u64::MAX, ..good.clone() };
+        assert_eq!(decoded(wrong), Err(SideFileError::Numbers));
+        let wrong = CheckpointPartition { flushed_offset: -1, ..good };
+        assert_eq!(decoded(wrong), Err(SideFileError::Numbers));
     }
 }

@@ -47,6 +47,8 @@ pub enum SideFileError {
     Crc { expected: u32, found: u32 },
     #[error("the archive is not sound")]
     Archive,
+    #[error("its numbers are not possible")]
+    Numbers,
 }
 
 /// A sealed segment's index: what `ringlog inspect index` prints.
@@ -133,7 +135,9 @@ pub fn encode_index(base_offset: Offset, segment: &Segment, entries: &[IndexEntr
 /// [`SideFileError`].
 pub fn decode_index(bytes: &[u8]) -> Result<IndexFile, SideFileError> {
     let payload = open(Kind::Index, bytes)?;
-    rkyv::from_bytes::<IndexFile, rkyv::rancor::Error>(&payload).map_err(|_| SideFileError::Archive)
+    let file = rkyv::from_bytes::<IndexFile, rkyv::rancor::Error>(&payload);
+    let file = file.map_err(|_| SideFileError::Archive)?;
+    if file.segment.is_possible() { Ok(file) } else { Err(SideFileError::Numbers) }
 }
 
 /// A producer snapshot file.

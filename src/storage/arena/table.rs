@@ -23,7 +23,7 @@
 //! All integers little-endian: the memory never leaves the machine.
 
 use super::ChunkId;
-use crate::model::limits::BLOCK_BYTES;
+use crate::model::limits::{BLOCK_BYTES, OFFSET_MAX, SEGMENT_BYTES_MAX};
 use crate::model::number::{index, wide};
 use crate::model::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 
@@ -159,7 +159,8 @@ impl ChunkLabel {
             segment: Offset(i64::from_le_bytes(field(bytes, 24)?)),
             position,
         };
-        (position.is_multiple_of(wide(BLOCK_BYTES)) && label.segment.0 >= 0).then_some(label)
+        let is_possible = position <= SEGMENT_BYTES_MAX && (0..=OFFSET_MAX).contains(&label.segment.0);
+        (position.is_multiple_of(wide(BLOCK_BYTES)) && is_possible).then_some(label)
     }
 }
 

@@ -10,7 +10,7 @@
 use rkyv::{Archive, Serialize};
 
 use crate::model::crc;
-use crate::model::limits::BLOCK_BYTES;
+use crate::model::limits::{BLOCK_BYTES, OFFSET_MAX, SEGMENT_BYTES_MAX};
 
 /// What a frame says.
 pub mod kind {
@@ -103,7 +103,8 @@ impl FrameHeader {
         archive_frame(&self)
     }
 
-    /// The frame at the start of `bytes`, which begin on a multiple of [`FRAME_ALIGN`], and its body; `None` unless magic, length and CRC hold.
+    /// The frame at the start of `bytes`, which begin on a multiple of [`FRAME_ALIGN`], and its body; `None` unless magic, length and
+    /// CRC hold and the numbers are possible.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let header = bytes.get(..FRAME_HEADER_BYTES)?;
@@ -115,7 +116,14 @@ impl FrameHeader {
         let body_end = FRAME_HEADER_BYTES.checked_add(usize::try_from(found.body_bytes).ok()?)?;
         let body = bytes.get(FRAME_HEADER_BYTES..body_end)?;
         let bare = archive_frame(&Self { crc: 0, ..found });
-        (crc::crc32c_append(crc::crc32c(&bare), body) == found.crc).then_some((found, body))
+        let holds = crc::crc32c_append(crc::crc32c(&bare), body) == found.crc;
+        (holds && found.is_possible()).then_some((found, body))
+    }
+
+    /// What a checksum covers may still be wrong; sums with it must not overflow.
+    fn is_possible(&self) -> bool {
+        let offsets = [self.base_offset, self.end_offset, self.segment];
+        offsets.iter().all(|offset| (0..=OFFSET_MAX).contains(offset)) && self.position <= SEGMENT_BYTES_MAX
     }
 
     const fn from_archived(a: &ArchivedFrameHeader) -> Self {
@@ -226,7 +234,7 @@ mod tests {
             sequence: 77,
             kind: kind::DATA,
             body_bytes: 11,
-            position: 1 << 40,
+            position: 1 << 35,
             ..FrameHeader::blank()
         };
         let mut page = Aligned([0; 4096]);
@@ -241,6 +249,22 @@ mod tests {
             page.0[bit / 8] ^= 1 << (bit % 8);
         }
         assert_eq!(frame_bytes(11) % FRAME_ALIGN, 0);
+    }
+
+    #[test]
+    fn numbers_that_no_log_has_are_refused_even_under_a_right_crc() {
+        let decoded = |header: FrameHeader| {
+            let mut page = Aligned([0; 4096]);
+            page.0[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode(&[]));
+            FrameHeader::decode(&page.0).map(|(found, _)| FrameHeader { crc: 0, ..found })
+        };
+        let good =
+            FrameHeader { position: SEGMENT_BYTES_MAX, base_offset: OFFSET_MAX, ..FrameHeader::blank() };
+        assert_eq!(decoded(good), Some(good));
+        assert_eq!(decoded(FrameHeader { position: u64::MAX, ..good }), None);
+        assert_eq!(decoded(FrameHeader { base_offset: i64::MAX, ..good }), None);
+        assert_eq!(decoded(FrameHeader { end_offset: -1, ..good }), None);
+        assert_eq!(decoded(FrameHeader { segment: i64::MIN, ..good }), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Stopping by signal: the first SIGTERM or SIGINT is a request, the second one ends the process at once.
 //!
 //! Signals are blocked in every thread and waited for by one, so no system call is interrupted and nothing runs in
-//! a signal handler. SIGPIPE is ignored: a broken connection is an error value.
+//! a signal handler. SIGPIPE and SIGXFSZ are ignored: a broken connection and a file that may not grow are error values.
 
 #![expect(unsafe_code, reason = "signal masks")]
 
@@ -26,7 +26,7 @@ pub enum StopSignal {
 #[derive(Debug)]
 pub struct Signals(());
 
-/// Blocks the signals for the calling thread and all that it starts from now on, and ignores SIGPIPE.
+/// Blocks the signals for the calling thread and all that it starts from now on, and ignores SIGPIPE and SIGXFSZ.
 pub fn block() -> Result<Signals> {
     let set = stop_signals();
     // SAFETY: `set` is initialised; the old mask is not asked for.
@@ -34,9 +34,11 @@ pub fn block() -> Result<Signals> {
     if code != 0 {
         return Err(Error::Signal { source: io::Error::from_raw_os_error(code) });
     }
-    // SAFETY: ignoring is no handler, so no code of ours runs in a signal's context.
-    if unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) } == libc::SIG_ERR {
-        return Err(Error::Signal { source: io::Error::last_os_error() });
+    for ignored in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: ignoring is no handler, so no code of ours runs in a signal's context.
+        if unsafe { libc::signal(ignored, libc::SIG_IGN) } == libc::SIG_ERR {
+            return Err(Error::Signal { source: io::Error::last_os_error() });
+        }
     }
     Ok(Signals(()))
 }

@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use ringlog::client::Connection;
+use ringlog::client::{Connection, Error};
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ringlog::protocol::kafka::{ApiKey, Records};
 use ringlog::protocol::records::Batches;
 
+use crate::load::STORAGE_ERROR;
 use crate::process::PATIENCE;
 
 /// A record's producer and counter.
@@ -142,6 +143,10 @@ impl Ledger {
                     .iter()
                     .position(|known| known.topic == topic.topic && known.index == row.partition_index)
                     .unwrap();
+                if row.error_code == STORAGE_ERROR {
+                    self.scratch = scratch;
+                    return Err(Error::Closed { address: "the partition's log".to_owned() });
+                }
                 assert_eq!(row.error_code, 0, "{}-{} from {}", topic.topic, row.partition_index, next[place]);
                 self.partitions[place].show(row.high_watermark);
                 let bytes = row.records.and_then(Records::inline).unwrap_or_default();

@@ -20,6 +20,9 @@ use crate::process::{Broker, PATIENCE};
 /// Requests of one producer on their way: as many as an idempotent one may have (KIP-98).
 const IN_FLIGHT_MAX: usize = 5;
 
+/// KAFKA_STORAGE_ERROR.
+pub const STORAGE_ERROR: i16 = 56;
+
 /// Small numbers from a seed (xorshift).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -45,6 +48,8 @@ impl Random {
 pub struct Producer {
     number: u16,
     is_idempotent: bool,
+    /// Sends nothing that goes straight to a segment.
+    pub small_only: bool,
     id: Option<(ProducerId, ProducerEpoch)>,
     /// By place of the partition.
     lanes: Vec<Lane>,
@@ -74,6 +79,7 @@ impl Producer {
         Self {
             number,
             is_idempotent,
+            small_only: false,
             id: None,
             lanes: places.iter().map(|_| Lane::default()).collect(),
             places,
@@ -83,7 +89,7 @@ impl Producer {
         }
     }
 
-    /// Produces until the connection is lost. What was on the way then is unknown: an idempotent producer sends it again
+    /// Produces until the connection is lost, or the log behind it. What was on the way then is unknown: an idempotent producer sends it again
     /// in its next life, the others forget it and never use its counters again.
     pub fn run_until_lost(&mut self, broker: &str, settings: &ringlog::client::Settings, count: &AtomicU64) {
         let result = Connection::open(broker, settings).and_then(|mut connection| {
@@ -148,7 +154,7 @@ impl Producer {
     /// A new batch at the end of a lane: the lane, and the batch's number among its unacknowledged ones.
     fn make_batch(&mut self) -> (usize, usize) {
         let place = self.random.place(self.lanes.len());
-        let (count, bytes) = match self.random.below(20) {
+        let (count, bytes) = match self.random.below(if self.small_only { 17 } else { 20 }) {
             0..12 => (1, 100),
             12..17 => (20, 500),
             // At and above 64 KiB an append goes straight to its segment.
@@ -208,6 +214,10 @@ impl Producer {
         assert_eq!(response.responses.len(), places.len());
         for (row, place) in response.responses.iter().zip(places) {
             let row = &row.partition_responses[0];
+            if row.error_code == STORAGE_ERROR {
+                // It is not known whether this and what follows it took effect: as if the connection were lost.
+                return Err(Error::Closed { address: "the partition's log".to_owned() });
+            }
             let sent = self.lanes[place].unacknowledged.pop_front().unwrap();
             assert_eq!(row.error_code, 0, "{:?}: {:?}", self.places[place], row.error_message);
             self.acknowledged.push(Acknowledged {

@@ -12,6 +12,8 @@ mod load;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod rebuild;
+#[cfg(test)]
 mod stop;
 
 /// How many times as often random tests repeat.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Error;
-use super::start::{self, Prepared, Started};
+use super::start::{self, Prepared, SHARDS, Started};
 use crate::broker::shards::control::{ControlAnswer, ControlQuestion};
 use crate::controller::Controller;
 use crate::controller::state::Command;
@@ -58,8 +58,9 @@ pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> 
     };
     let stopped = ended.map_err(|_| Error::ShardEnded)??;
     if let Some(partitions) = stopped.clean {
-        let options = prepared.recovery;
-        write_base_of(&prepared.disk, options.incarnation, options.shard_count, true, partitions)?;
+        // The log may have begun anew since the start.
+        let incarnation = prepared.controller.image().start_count().0;
+        write_base_of(&prepared.disk, incarnation, SHARDS, true, partitions)?;
         tracing::info!("stopped, everything is sealed");
     } else {
         tracing::warn!("stopped before everything was sealed; the next start recovers it");

@@ -40,6 +40,8 @@ pub(super) struct Storage {
     ended: VecDeque<Completion>,
     /// The core's pieces of each write under way, to be given back with its completion.
     writes: HashMap<OperationId, Vec<WritePiece>>,
+    /// Operations whose completion has not been handed over.
+    unended: usize,
 }
 
 impl Storage {
@@ -52,7 +54,19 @@ impl Storage {
             results: Vec::new(),
             ended: VecDeque::new(),
             writes: HashMap::new(),
+            unended: 0,
         }
+    }
+
+    /// Whether everything that was started has ended.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.unended == 0
+    }
+
+    /// Forgets all files, for a log that begins anew. Only when idle.
+    pub(super) fn reset(&mut self) {
+        assert!(self.is_idle(), "files of the log are in use");
+        self.files.clear();
     }
 
     /// Opens a file that is there, before the first operation.
@@ -64,6 +78,7 @@ impl Storage {
 
     /// Starts an operation.
     pub(super) fn start(&mut self, ring: &mut Ring, operation: Operation) {
+        self.unended += 1;
         match operation {
             Operation::Write { id, file, pieces, position, durable } => {
                 self.start_write(ring, id, file, pieces, position, durable);
@@ -147,6 +162,7 @@ impl Storage {
 
     /// A completion of the ring for operation `id`.
     pub(super) fn handle_ring(&mut self, id: OperationId, outcome: ring::Outcome) -> Completion {
+        self.unended -= 1;
         let mut pieces = Vec::new();
         let outcome = match outcome {
             ring::Outcome::Written { pieces: lent, result } => {
@@ -180,6 +196,12 @@ impl Storage {
 
     /// The next operation that ended on a worker, or at once.
     pub(super) fn poll_ended(&mut self) -> Option<Completion> {
+        let ended = self.take_ended();
+        self.unended -= usize::from(ended.is_some());
+        ended
+    }
+
+    fn take_ended(&mut self) -> Option<Completion> {
         if let Some(completion) = self.ended.pop_front() {
             return Some(completion);
         }

@@ -6,6 +6,8 @@
 mod control;
 mod disk;
 mod error;
+mod logs;
+mod rebuild;
 mod shard_loop;
 mod sockets;
 mod start;

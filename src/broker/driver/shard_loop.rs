@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::Storage;
+use super::logs::Life;
+use super::rebuild::{Ended, Rebuild};
 use super::sockets::{Client, Lent};
 use super::token::{Token, is_same};
 use crate::broker::shards::{ConnectionId, Shard};
@@ -53,6 +55,8 @@ pub(super) struct ShardLoop {
     pub(super) now_ms: i64,
     /// Questions that found the control thread's mailbox full.
     pub(super) unsent: Vec<FromShard>,
+    pub(super) life: Life,
+    pub(super) rebuild: Rebuild,
 }
 
 impl ShardLoop {
@@ -80,12 +84,21 @@ impl ShardLoop {
             if let Some(stopped) = self.poll_stopped() {
                 return Ok(stopped);
             }
+            if self.stop_deadline_ms.is_none()
+                && self.rebuild.is_due(self.shard.has_failed_stream(), self.now_ms)
+            {
+                self = match self.proceed_rebuild() {
+                    Ok(this) => this,
+                    Err(Ended::Stop) => return Ok(Stopped { clean: None }),
+                    Err(Ended::Failed(error)) => return Err(error),
+                };
+            }
             self.wait()?;
         }
     }
 
     /// Carries on until nothing is left that can be done without waiting.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             self.shard.handle_events();
             let mut resumed = false;
@@ -101,7 +114,9 @@ impl ShardLoop {
             self.unsent.push(FromShard::Question(question));
         }
         self.send_questions();
-        while let Some(operation) = self.shard.poll_operation() {
+        while !self.rebuild.is_draining()
+            && let Some(operation) = self.shard.poll_operation()
+        {
             self.storage.start(&mut self.ring, operation);
         }
         while let Some(id) = self.shard.poll_output() {
@@ -216,7 +231,7 @@ impl ShardLoop {
         self.with_client(id, Client::process);
     }
 
-    fn handle_mail(&mut self, message: ToShard) {
+    pub(super) fn handle_mail(&mut self, message: ToShard) {
         match message {
             ToShard::Image(image) => self.shard.handle_image(image),
             ToShard::Answer(answer) => self.shard.handle_answer(answer),
@@ -263,6 +278,14 @@ impl ShardLoop {
         }
     }
 
+    /// Disconnects everybody.
+    pub(super) fn close_clients(&mut self) {
+        let ids: Vec<ConnectionId> = self.clients.iter().flatten().map(|client| client.id).collect();
+        for id in ids {
+            self.with_client(id, |client, _| client.close());
+        }
+    }
+
     /// Stops taking requests; what is in flight is finished.
     fn begin_stop(&mut self) {
         if self.stop_deadline_ms.is_none() {
@@ -289,7 +312,8 @@ impl ShardLoop {
         let idle = if self.client_count > 0 { self.next_idle_check_ms } else { i64::MAX };
         let stop = self.stop_deadline_ms.map_or(i64::MAX, |_| self.now_ms.saturating_add(20));
         let unsent = if self.unsent.is_empty() { i64::MAX } else { self.now_ms.saturating_add(5) };
-        let deadline = self.shard.next_deadline_ms().min(accept).min(idle).min(stop).min(unsent);
+        let rebuild = self.rebuild.next_deadline_ms(self.shard.has_failed_stream());
+        let deadline = self.shard.next_deadline_ms().min(accept).min(idle).min(stop).min(unsent).min(rebuild);
         let timeout = (deadline != i64::MAX).then(|| {
             let wait_ms = deadline.saturating_sub(self.now_ms).clamp(0, 3_600_000);
             Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))

@@ -12,16 +12,16 @@ use std::thread::JoinHandle;
 use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::Storage;
+use super::logs::Life;
+use super::rebuild::Rebuild;
 use super::shard_loop::{ShardLoop, Stopped};
 use crate::broker::shards::Shard;
-use crate::broker::shards::partitions::{Partitions, folder_of, log_config_of};
 use crate::config::{self, BrokerConfig, Host, ShardCores};
 use crate::controller::Controller;
-use crate::model::TopicPartition;
-use crate::model::image::{Endpoint, Image};
-use crate::model::number::{index, round_down};
+use crate::model::image::Endpoint;
+use crate::model::number::index;
 use crate::runtime::clock::{Clock, SystemClock};
-use crate::runtime::disk::{BlockingDisk, RealDisk};
+use crate::runtime::disk::RealDisk;
 use crate::runtime::mailbox::{Sender, mailbox};
 use crate::runtime::memory::{Arena, BufferPool};
 use crate::runtime::net::Listener;
@@ -30,18 +30,14 @@ use crate::runtime::ring::{Ring, RingOptions};
 use crate::runtime::signal::{self, Signals};
 use crate::runtime::thread::{self, Cpu};
 use crate::runtime::worker::Workers;
-use crate::storage::commit_log::FILE_BYTES_MIN;
-use crate::storage::driver::run_task;
-use crate::storage::operation::{Outcome, Task};
-use crate::storage::recovery::{KnownPartition, Recovered, RecoveryOptions, claim_arena, recover};
-use crate::storage::shard::{ShardLog, ShardOptions, commit_file_path};
+use crate::storage::recovery::{Recovered, RecoveryOptions};
 
+/// Shards that there are, so far.
+pub(super) const SHARDS: u32 = 1;
 /// Connections that may wait to be accepted.
 const BACKLOG: u16 = 1_024;
 /// Open files that the defaults need: segments, commit log, connections to begin with.
 const OPEN_FILES_NEEDED: u64 = 1_024;
-/// Share of the open files that segments may have.
-const SEGMENT_FILES_SHARE: u64 = 2;
 /// Messages that may wait for a shard; every answer has its question, of which there are no more.
 const MAIL_MAX: usize = 65_536;
 /// Jobs that may wait for a worker lane.
@@ -60,14 +56,12 @@ pub struct Started {
 
 /// Everything before the first thread.
 pub(super) struct Prepared {
-    pub(super) config: Arc<BrokerConfig>,
     pub(super) signals: Signals,
     pub(super) disk: RealDisk,
     pub(super) controller: Controller<RealDisk>,
-    pub(super) recovery: RecoveryOptions,
     pub(super) started: Started,
     cpu: Option<Cpu>,
-    open_files: u64,
+    life: Life,
     /// Taken by the shard.
     shard: Option<(Arena, Recovered, Vec<Listener>)>,
     workers: Workers,
@@ -101,22 +95,21 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
         directory_id: controller.identity().directory_id.0,
         boot_id: preflight::boot_id()?.0.to_be_bytes(),
         incarnation: controller.image().start_count().0,
-        shard_count: 1,
+        shard_count: SHARDS,
         now_ms: SystemClock.wall_ms(),
         seeded_bug: None,
     };
-    let (arena, recovered) = recover_logs(config, &disk, &controller.image(), &recovery)?;
+    let life = Life { config: Arc::clone(config), disk: disk.clone(), recovery, open_files };
+    let (arena, recovered) = life.begin(&controller.image())?;
     let started =
         Started { ports, cpus: vec![cpu.map_or(0, |cpu| usize::from(cpu.0))], data: disk.root().to_owned() };
     Ok(Prepared {
-        config: Arc::clone(config),
         signals,
         disk,
         controller,
-        recovery,
         started,
         cpu,
-        open_files,
+        life,
         shard: Some((arena, recovered, listeners)),
         workers: Workers::start(JOBS_MAX, &[])?,
         _lock: lock,
@@ -189,62 +182,6 @@ fn random() -> Result<Box<dyn FnMut() -> [u8; 16] + Send>, Error> {
     }))
 }
 
-fn recover_logs(
-    config: &BrokerConfig,
-    disk: &RealDisk,
-    image: &Image,
-    options: &RecoveryOptions,
-) -> Result<(Arena, Recovered), Error> {
-    let bytes = index(round_down(config.arena_bytes as u64, 4096));
-    let id: String = options.directory_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = config.arena_dir.join(format!("ringlog-{id}-0.arena"));
-    let (mut arena, found) = Arena::open(&path, bytes)?;
-    if !found.in_memory {
-        tracing::warn!(arena = %path.display(), "the arena is not on tmpfs: the kernel writes it back to the disk");
-    }
-    let partitions = known_partitions(config, image);
-    let recovered = recover(disk, &[&arena], &partitions, options)?;
-    if found.previous_bytes > 0 {
-        arena.reset(bytes)?;
-    }
-    claim_arena(&mut arena, options, 0);
-    report(&recovered);
-    Ok((arena, recovered))
-}
-
-fn known_partitions(config: &BrokerConfig, image: &Image) -> Vec<KnownPartition> {
-    image
-        .topics()
-        .flat_map(|topic| {
-            topic.partitions().map(|partition| KnownPartition {
-                topic_partition: TopicPartition { topic_id: topic.id, partition },
-                folder: folder_of(topic, partition),
-                config: log_config_of(config, topic),
-                leader_epoch: image.leader_epoch(topic),
-            })
-        })
-        .collect()
-}
-
-fn report(recovered: &Recovered) {
-    let report = &recovered.report;
-    for (partition, reason) in &report.offline {
-        tracing::error!(partition, reason, "the partition is damaged and not served");
-    }
-    for folder in &report.strays {
-        tracing::warn!(folder, "a folder of a topic that the metadata does not know is kept and not served");
-    }
-    if !report.clean && (report.frames_applied > 0 || report.chunks_applied > 0 || report.bytes_scanned > 0) {
-        tracing::info!(
-            frames = report.frames_applied,
-            chunks = report.chunks_applied,
-            scanned_bytes = report.bytes_scanned,
-            cut_bytes = report.bytes_cut,
-            "recovered after an unclean stop"
-        );
-    }
-}
-
 /// Starts the shard's thread and waits until it serves.
 pub(super) fn start_shard(
     prepared: &mut Prepared,
@@ -252,11 +189,9 @@ pub(super) fn start_shard(
 ) -> Result<RunningShard, Error> {
     let Some((arena, recovered, listeners)) = prepared.shard.take() else { return Err(Error::ShardEnded) };
     let (ready, is_ready) = mpsc::channel();
-    let config = Arc::clone(&prepared.config);
     let image = prepared.controller.image();
-    let disk = prepared.disk.clone();
-    let recovery = prepared.recovery;
-    let (cpu, open_files) = (prepared.cpu, prepared.open_files);
+    let life = prepared.life.clone();
+    let cpu = prepared.cpu;
     let workers = &prepared.workers;
     let (client_sender, client_receiver) = mpsc::channel();
     let thread = thread::spawn("ringlog-shard-0", move || {
@@ -270,13 +205,10 @@ pub(super) fn start_shard(
             let (mail, from_control) = mailbox(MAIL_MAX, ring.waker());
             let _ = ready.send((mail, ring.waker()));
             let workers = client_receiver.recv().map_err(|_| Error::ShardEnded)?;
-            let mut storage = Storage::new(disk.clone(), workers);
+            let mut storage = Storage::new(life.disk.clone(), workers);
+            let (log, partitions) = life.open(&mut storage, arena, &image, recovered)?;
+            let config = Arc::clone(&life.config);
             let now_ms = SystemClock.wall_ms();
-            let options = shard_options(&config, &recovery, open_files);
-            let mut log = ShardLog::new(options, arena, now_ms);
-            open_commit_files(&config, &disk, &mut storage, &mut log, &recovered)?;
-            log.remove_trash(recovered.report.trash.clone());
-            let partitions = add_partitions(&config, &image, &mut log, recovered);
             let frames = BufferPool::new(frame_pool_bytes(&config));
             let shard_loop = ShardLoop {
                 shard: Shard::new(log, Arc::clone(&config), image, partitions),
@@ -294,6 +226,8 @@ pub(super) fn start_shard(
                 stop_deadline_ms: None,
                 now_ms,
                 unsent: Vec::new(),
+                life,
+                rebuild: Rebuild::default(),
             };
             shard_loop.run()
         })();
@@ -312,23 +246,6 @@ pub(super) fn start_shard(
     }
 }
 
-fn shard_options(config: &BrokerConfig, recovery: &RecoveryOptions, open_files: u64) -> ShardOptions {
-    let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    ShardOptions {
-        directory_id: recovery.directory_id,
-        shard: 0,
-        incarnation: recovery.incarnation,
-        commit_depth: index(u64::from(config.commit_log_depth)),
-        commit_bytes_max: config.commit_log_bytes_max,
-        open_files_max: index(open_files / SEGMENT_FILES_SHARE).min(4_096),
-        retained_bytes: config.arena_bytes as u64 / 4,
-        read_cache_bytes: config.read_cache_bytes as u64,
-        producer_expiration_ms: signed(config.producer_id_expiration_ms),
-        retention_interval_ms: signed(config.log_retention_check_interval_ms),
-        ..ShardOptions::default()
-    }
-}
-
 /// Room for large request frames: what the other pools leave.
 fn frame_pool_bytes(config: &BrokerConfig) -> usize {
     config
@@ -337,54 +254,4 @@ fn frame_pool_bytes(config: &BrokerConfig) -> usize {
         .saturating_sub(config.read_cache_bytes)
         .min(config.queued_max_request_bytes.map_or(usize::MAX, index))
         .max(config.socket_request_max_bytes + 4096)
-}
-
-/// Uses the commit-log files of the last life again; makes the first one if there is none.
-fn open_commit_files(
-    config: &BrokerConfig,
-    disk: &RealDisk,
-    storage: &mut Storage,
-    log: &mut ShardLog<Arena>,
-    recovered: &Recovered,
-) -> Result<(), Error> {
-    let mut found = false;
-    for &(shard, number, bytes) in &recovered.commit_files {
-        let path = commit_file_path(shard, number);
-        if shard != 0 {
-            disk.remove(Path::new(&path))?;
-            continue;
-        }
-        let file = log.fresh_file();
-        storage.open_now(file, &path)?;
-        log.add_commit_file(file, number, round_down(bytes, 4096));
-        found = true;
-    }
-    if !found {
-        let path = commit_file_path(0, 0);
-        let bytes = round_down(config.commit_log_file_bytes.max(FILE_BYTES_MIN), 4096);
-        let file = log.fresh_file();
-        let task = Task::CreateCommitFile { file, path: path.clone(), bytes };
-        if let Outcome::Failed(fault) = run_task(disk, &task, None).outcome {
-            return Err(Error::CommitLog { path, fault });
-        }
-        storage.open_now(file, &path)?;
-        log.add_commit_file(file, 0, bytes);
-    }
-    Ok(())
-}
-
-fn add_partitions(
-    config: &BrokerConfig,
-    image: &Image,
-    log: &mut ShardLog<Arena>,
-    recovered: Recovered,
-) -> Partitions {
-    let mut partitions = Partitions::default();
-    let mut logs = recovered.logs.into_iter();
-    for topic in image.topics() {
-        let slots =
-            logs.by_ref().take(topic.partitions().len()).map(|found| log.add_partition(found)).collect();
-        partitions.insert(config, Arc::clone(topic), slots);
-    }
-    partitions
 }

@@ -54,6 +54,12 @@ pub struct Fetches {
 }
 
 impl Fetches {
+    /// Whether no fetch waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Takes a fetch that waits on all its partitions.
     pub fn insert(&mut self, fetch: PendingFetch) {
         let id = self.next;

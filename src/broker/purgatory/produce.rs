@@ -65,6 +65,12 @@ pub struct Produces {
 }
 
 impl Produces {
+    /// Whether no request is under way.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.free.len() == self.pending.len()
+    }
+
     /// Takes a request; its deadline runs from now.
     pub fn insert(&mut self, produce: PendingProduce) -> PendingId {
         let index = self.free.pop().unwrap_or_else(|| {

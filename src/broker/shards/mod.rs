@@ -96,6 +96,8 @@ pub struct Shard<M> {
     writer: Writer,
     /// Arena bytes that replies hold until they are sent.
     pinned_bytes: u64,
+    /// The controller's answer to [`Self::ask_for_new_life`].
+    new_life: Option<bool>,
 }
 
 impl<M: ArenaMemory> Shard<M> {
@@ -126,7 +128,46 @@ impl<M: ArenaMemory> Shard<M> {
             resumable: false,
             writer: Writer::new(),
             pinned_bytes: 0,
+            new_life: None,
         }
+    }
+
+    /// The same connections over a log that has begun anew: `revive` makes it from the old one's memory. Only when nothing waits
+    /// on the old one and no reply holds its memory ([`Self::is_detached`]).
+    ///
+    /// # Errors
+    /// What `revive` says; the shard is gone then.
+    pub fn renew<E>(
+        self,
+        revive: impl FnOnce(M, &Arc<Image>) -> Result<(ShardLog<M>, Partitions), E>,
+    ) -> Result<Self, E> {
+        assert!(self.is_detached(), "replies hold the log's memory");
+        let Self { log, image, .. } = self;
+        let (log, partitions) = revive(log.into_memory(), &image)?;
+        // What is left of requests that have ended names partitions by their places in the old log.
+        let (produces, fetches) = (Produces::default(), Fetches::default());
+        Ok(Self { log, image, partitions, produces, fetches, ..self })
+    }
+
+    /// Whether nothing but the log itself holds its memory, and nobody waits for it.
+    #[must_use]
+    pub fn is_detached(&self) -> bool {
+        self.pinned_bytes == 0
+            && self.stalled.is_empty()
+            && self.produces.is_empty()
+            && self.fetches.is_empty()
+            && self.lists.is_empty()
+    }
+
+    /// Whether the log can only go on by beginning anew ([`Self::renew`]).
+    #[must_use]
+    pub const fn has_failed_stream(&self) -> bool {
+        self.log.has_failed_stream()
+    }
+
+    /// Takes all partitions out of service; whoever waits for one is told by [`Self::handle_events`].
+    pub fn fail_all(&mut self) {
+        self.log.fail_all();
     }
 
     /// A client has connected by the listener of this number.

@@ -335,6 +335,21 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.commit.has_failed() || self.partitions().any(|(_, log)| log.failed)
     }
 
+    /// Whether the commit log has failed: the log can only go on by beginning anew, through recovery, on a new stream.
+    #[must_use]
+    pub const fn has_failed_stream(&self) -> bool {
+        self.commit.has_failed()
+    }
+
+    /// Takes all partitions out of service, so that whoever waits for one is told.
+    pub fn fail_all(&mut self) {
+        let slots: Vec<PartitionSlot> = self.partitions().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.fail_partition(slot);
+        }
+        self.events.push_back(Event::Room);
+    }
+
     /// The memory, after everything is done.
     pub fn into_memory(self) -> M {
         self.arena.into_memory()

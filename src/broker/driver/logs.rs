@@ -1,0 +1,185 @@
+//! Bringing a shard's log to life: recovery of what the last life left, then a log over it.
+//!
+//! Done at start, and again when the commit log could not be written: what is in memory and on disk then is what a death of
+//! the process would have left, and is recovered the same way, onto a new stream.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Error;
+use super::disk::Storage;
+use crate::broker::shards::partitions::{Partitions, folder_of, log_config_of};
+use crate::config::BrokerConfig;
+use crate::model::TopicPartition;
+use crate::model::image::Image;
+use crate::model::number::{index, round_down};
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::disk::{BlockingDisk, RealDisk};
+use crate::runtime::memory::Arena;
+use crate::storage::commit_log::FILE_BYTES_MIN;
+use crate::storage::driver::run_task;
+use crate::storage::operation::{Outcome, Task};
+use crate::storage::recovery::{KnownPartition, Recovered, RecoveryOptions, claim_arena, recover};
+use crate::storage::shard::{ShardLog, ShardOptions, commit_file_path};
+
+/// Share of the open files that segments may have.
+const SEGMENT_FILES_SHARE: u64 = 2;
+
+/// What the lives of a shard's log have in common, and the number of this one.
+#[derive(Clone)]
+pub(super) struct Life {
+    pub(super) config: Arc<BrokerConfig>,
+    pub(super) disk: RealDisk,
+    pub(super) recovery: RecoveryOptions,
+    pub(super) open_files: u64,
+}
+
+impl Life {
+    /// Maps the shard's arena and recovers what it and the disk hold.
+    pub(super) fn begin(&self, image: &Image) -> Result<(Arena, Recovered), Error> {
+        let bytes = index(round_down(self.config.arena_bytes as u64, 4096));
+        let id: String = self.recovery.directory_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = self.config.arena_dir.join(format!("ringlog-{id}-0.arena"));
+        let (mut arena, found) = Arena::open(&path, bytes)?;
+        if !found.in_memory {
+            tracing::warn!(arena = %path.display(), "the arena is not on tmpfs: the kernel writes it back to the disk");
+        }
+        let recovered = self.recover(&arena, image)?;
+        if found.previous_bytes > 0 {
+            arena.reset(bytes)?;
+        }
+        claim_arena(&mut arena, &self.recovery, 0);
+        Ok((arena, recovered))
+    }
+
+    /// Recovers after a life of this process. Blocks; to be repeated when it fails.
+    pub(super) fn begin_again(&mut self, arena: &mut Arena, image: &Image) -> Result<Recovered, Error> {
+        self.recovery.now_ms = SystemClock.wall_ms();
+        let recovered = self.recover(arena, image)?;
+        claim_arena(arena, &self.recovery, 0);
+        Ok(recovered)
+    }
+
+    fn recover(&self, arena: &Arena, image: &Image) -> Result<Recovered, Error> {
+        let partitions = known_partitions(&self.config, image);
+        let recovered = recover(&self.disk, &[arena], &partitions, &self.recovery)?;
+        report(&recovered);
+        Ok(recovered)
+    }
+
+    /// A log over what was recovered.
+    pub(super) fn open(
+        &self,
+        storage: &mut Storage,
+        arena: Arena,
+        image: &Image,
+        recovered: Recovered,
+    ) -> Result<(ShardLog<Arena>, Partitions), Error> {
+        let mut log = ShardLog::new(self.shard_options(), arena, SystemClock.wall_ms());
+        self.open_commit_files(storage, &mut log, &recovered)?;
+        log.remove_trash(recovered.report.trash.clone());
+        let partitions = add_partitions(&self.config, image, &mut log, recovered);
+        Ok((log, partitions))
+    }
+
+    fn shard_options(&self) -> ShardOptions {
+        let (config, recovery) = (&self.config, &self.recovery);
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        ShardOptions {
+            directory_id: recovery.directory_id,
+            shard: 0,
+            incarnation: recovery.incarnation,
+            commit_depth: index(u64::from(config.commit_log_depth)),
+            commit_bytes_max: config.commit_log_bytes_max,
+            open_files_max: index(self.open_files / SEGMENT_FILES_SHARE).min(4_096),
+            retained_bytes: config.arena_bytes as u64 / 4,
+            read_cache_bytes: config.read_cache_bytes as u64,
+            producer_expiration_ms: signed(config.producer_id_expiration_ms),
+            retention_interval_ms: signed(config.log_retention_check_interval_ms),
+            ..ShardOptions::default()
+        }
+    }
+
+    /// Uses the commit-log files of the last life again; makes the first one if there is none.
+    fn open_commit_files(
+        &self,
+        storage: &mut Storage,
+        log: &mut ShardLog<Arena>,
+        recovered: &Recovered,
+    ) -> Result<(), Error> {
+        let (config, disk) = (&self.config, &self.disk);
+        let mut found = false;
+        for &(shard, number, bytes) in &recovered.commit_files {
+            let path = commit_file_path(shard, number);
+            if shard != 0 {
+                disk.remove(Path::new(&path))?;
+                continue;
+            }
+            let file = log.fresh_file();
+            storage.open_now(file, &path)?;
+            log.add_commit_file(file, number, round_down(bytes, 4096));
+            found = true;
+        }
+        if !found {
+            let path = commit_file_path(0, 0);
+            let bytes = round_down(config.commit_log_file_bytes.max(FILE_BYTES_MIN), 4096);
+            let file = log.fresh_file();
+            let task = Task::CreateCommitFile { file, path: path.clone(), bytes };
+            if let Outcome::Failed(fault) = run_task(disk, &task, None).outcome {
+                return Err(Error::CommitLog { path, fault });
+            }
+            storage.open_now(file, &path)?;
+            log.add_commit_file(file, 0, bytes);
+        }
+        Ok(())
+    }
+}
+
+fn known_partitions(config: &BrokerConfig, image: &Image) -> Vec<KnownPartition> {
+    image
+        .topics()
+        .flat_map(|topic| {
+            topic.partitions().map(|partition| KnownPartition {
+                topic_partition: TopicPartition { topic_id: topic.id, partition },
+                folder: folder_of(topic, partition),
+                config: log_config_of(config, topic),
+                leader_epoch: image.leader_epoch(topic),
+            })
+        })
+        .collect()
+}
+
+fn report(recovered: &Recovered) {
+    let report = &recovered.report;
+    for (partition, reason) in &report.offline {
+        tracing::error!(partition, reason, "the partition is damaged and not served");
+    }
+    for folder in &report.strays {
+        tracing::warn!(folder, "a folder of a topic that the metadata does not know is kept and not served");
+    }
+    if !report.clean && (report.frames_applied > 0 || report.chunks_applied > 0 || report.bytes_scanned > 0) {
+        tracing::info!(
+            frames = report.frames_applied,
+            chunks = report.chunks_applied,
+            scanned_bytes = report.bytes_scanned,
+            cut_bytes = report.bytes_cut,
+            "recovered after an unclean stop"
+        );
+    }
+}
+
+fn add_partitions(
+    config: &BrokerConfig,
+    image: &Image,
+    log: &mut ShardLog<Arena>,
+    recovered: Recovered,
+) -> Partitions {
+    let mut partitions = Partitions::default();
+    let mut logs = recovered.logs.into_iter();
+    for topic in image.topics() {
+        let slots =
+            logs.by_ref().take(topic.partitions().len()).map(|found| log.add_partition(found)).collect();
+        partitions.insert(config, Arc::clone(topic), slots);
+    }
+    partitions
+}

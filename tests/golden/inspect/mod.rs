@@ -41,7 +41,7 @@ fn files_of_a_data_directory_and_damaged_ones() {
     show_commit_logs(&mut show);
     show_side_files(&mut show);
     show_metadata(&mut show);
-    hold("inspect.txt", &transcript);
+    hold("inspect/files.txt", &transcript);
 }
 
 type Show<'a> = &'a mut dyn FnMut(&str, &str, &str, &[u8]);

@@ -8,8 +8,8 @@ use super::bootstrap::{Bootstrap, parse_pair};
 use super::json::Json;
 use super::{Error, print};
 use crate::client::admin::{ConfigEntry, ConfigSource, CreatedTopic, NewTopic, Resource};
-use crate::client::{self, Client, Found, Place, Topic as Described};
-use crate::model::{BrokerId, Offset};
+use crate::client::{self, Client, Found, Partition, Place, Topic as Described};
+use crate::model::{BrokerId, ErrorCode, Offset};
 
 /// Create, list, describe and delete topics
 #[derive(Debug, Args)]
@@ -146,21 +146,41 @@ fn list(client: &mut Client, json: bool) -> Result<(), Error> {
     print(&lines.concat())
 }
 
-/// A topic as the wire tells of it. There is no field for `flushed_offset` in Kafka's protocol.
+/// A topic as the wire tells of it.
 fn describe(client: &mut Client, name: &str, json: bool) -> Result<(), Error> {
     if let Some(fault) = client.refresh(&[name])?.first() {
         return Err(client::Error::refused(fault.code, format!("topic {name}"), None).into());
     }
     let topic = client.topic(name, false)?.clone();
     let configs = client.configs(Resource::Topic(name))?;
-    let places: Vec<_> = topic
-        .partitions
-        .iter()
-        .flat_map(|partition| [(partition.index, Place::Beginning), (partition.index, Place::End)])
-        .collect();
-    let found = client.offsets(name, &places)?;
-    let (ends, _) = found.as_chunks::<2>();
-    print(&if json { describe_json(&topic, &configs, ends) } else { describe_text(&topic, &configs, ends) })
+    let mut everywhere = |place| {
+        let places: Vec<_> = topic.partitions.iter().map(|partition| (partition.index, place)).collect();
+        client.offsets(name, &places)
+    };
+    let starts = everywhere(Place::Beginning)?;
+    let ends = everywhere(Place::End)?;
+    let flushed = match everywhere(Place::Flushed) {
+        // Not Ringlog.
+        Err(error) if error.code() == Some(ErrorCode::UnsupportedVersion) => Vec::new(),
+        flushed => flushed?,
+    };
+    let offset = |found: &[Found], place: usize| found.get(place).and_then(|found| found.offset);
+    let partition = |(place, partition)| Row {
+        partition,
+        log_start_offset: offset(&starts, place),
+        high_watermark: offset(&ends, place),
+        flushed_offset: offset(&flushed, place),
+    };
+    let rows: Vec<Row<'_>> = topic.partitions.iter().enumerate().map(partition).collect();
+    print(&if json { describe_json(&topic, &configs, &rows) } else { describe_text(&topic, &configs, &rows) })
+}
+
+/// A partition and what its leader says of its log.
+struct Row<'a> {
+    partition: &'a Partition,
+    log_start_offset: Option<Offset>,
+    high_watermark: Option<Offset>,
+    flushed_offset: Option<Offset>,
 }
 
 fn durability(configs: &[ConfigEntry]) -> Option<&str> {
@@ -171,7 +191,7 @@ fn own(configs: &[ConfigEntry]) -> impl Iterator<Item = &ConfigEntry> {
     configs.iter().filter(|entry| entry.source == ConfigSource::Topic)
 }
 
-fn describe_text(topic: &Described, configs: &[ConfigEntry], ends: &[[Found; 2]]) -> String {
+fn describe_text(topic: &Described, configs: &[ConfigEntry], rows: &[Row<'_>]) -> String {
     let mut text = String::new();
     let mut line = |line: String| _ = writeln!(text, "{line}");
     line(format!("topic       {}", topic.name));
@@ -182,16 +202,18 @@ fn describe_text(topic: &Described, configs: &[ConfigEntry], ends: &[[Found; 2]]
     for entry in own(configs) {
         line(format!("set         {}={}", entry.name, entry.value.as_deref().unwrap_or_default()));
     }
-    line("partition  leader  log_start_offset  high_watermark  replicas  isr".to_owned());
-    for (partition, [start, end]) in topic.partitions.iter().zip(ends) {
+    line("partition  leader  log_start_offset  high_watermark  flushed_offset  replicas  isr".to_owned());
+    let number = |offset: Option<Offset>| offset.map_or("-".to_owned(), |offset| offset.0.to_string());
+    for row in rows {
         line(format!(
-            "{:>9}  {:>6}  {:>16}  {:>14}  {:>8}  {}",
-            partition.index,
-            partition.leader.map_or("none".to_owned(), |leader| leader.0.to_string()),
-            start.offset.unwrap_or(Offset(-1)),
-            end.offset.unwrap_or(Offset(-1)),
-            ids(&partition.replicas),
-            ids(&partition.isr),
+            "{:>9}  {:>6}  {:>16}  {:>14}  {:>14}  {:>8}  {}",
+            row.partition.index,
+            row.partition.leader.map_or("none".to_owned(), |leader| leader.0.to_string()),
+            number(row.log_start_offset),
+            number(row.high_watermark),
+            number(row.flushed_offset),
+            ids(&row.partition.replicas),
+            ids(&row.partition.isr),
         ));
     }
     text
@@ -201,16 +223,18 @@ fn ids(brokers: &[BrokerId]) -> String {
     brokers.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(",")
 }
 
-fn describe_json(topic: &Described, configs: &[ConfigEntry], ends: &[[Found; 2]]) -> String {
+fn describe_json(topic: &Described, configs: &[ConfigEntry], rows: &[Row<'_>]) -> String {
     let number = |offset: Option<Offset>| offset.map_or(Json::Null, |offset| Json::Number(offset.0));
     let brokers = |ids: &[BrokerId]| Json::List(ids.iter().map(|id| Json::Number(id.0.into())).collect());
-    let partitions = topic.partitions.iter().zip(ends).map(|(partition, [start, end])| {
+    let partitions = rows.iter().map(|row| {
+        let partition = row.partition;
         Json::Object(vec![
             ("partition", Json::Number(partition.index.0.into())),
             ("leader", partition.leader.map_or(Json::Null, |leader| Json::Number(leader.0.into()))),
             ("leader_epoch", Json::Number(partition.leader_epoch.0.into())),
-            ("log_start_offset", number(start.offset)),
-            ("high_watermark", number(end.offset)),
+            ("log_start_offset", number(row.log_start_offset)),
+            ("high_watermark", number(row.high_watermark)),
+            ("flushed_offset", number(row.flushed_offset)),
             ("replicas", brokers(&partition.replicas)),
             ("isr", brokers(&partition.isr)),
         ])

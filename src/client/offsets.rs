@@ -6,8 +6,8 @@ use super::error::check;
 use super::{Client, Error, Result};
 use crate::model::{BrokerId, Offset, PartitionIndex};
 use crate::protocol::kafka::messages::list_offsets::{
-    EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse,
-    ListOffsetsTopic, MAX_TIMESTAMP,
+    EARLIEST_TIMESTAMP, FLUSHED_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest,
+    ListOffsetsResponse, ListOffsetsTopic, MAX_TIMESTAMP,
 };
 
 /// A place in a partition's log, to be looked up.
@@ -21,6 +21,8 @@ pub enum Place {
     Time(i64),
     /// The record with the largest time.
     LargestTime,
+    /// Behind the last record that is on stable media. Only Ringlog knows; other brokers refuse, or nothing is found.
+    Flushed,
 }
 
 /// What was found at a [`Place`].
@@ -87,6 +89,7 @@ impl Client {
                 Place::Beginning => EARLIEST_TIMESTAMP,
                 Place::End => LATEST_TIMESTAMP,
                 Place::LargestTime => MAX_TIMESTAMP,
+                Place::Flushed => FLUSHED_TIMESTAMP,
                 // Negative numbers have other meanings.
                 Place::Time(timestamp) => timestamp.max(0),
             };
@@ -110,7 +113,9 @@ impl Client {
                 what: format!("{topic}-{partition}"),
             })?;
             check(row.error_code, || format!("{topic}-{partition}"), None)?;
-            let offset = Some(Offset(row.offset)).filter(|offset| offset.0 >= 0);
+            let misunderstood = places.get(number).is_some_and(|(_, place)| *place == Place::Flushed)
+                && row.timestamp != FLUSHED_TIMESTAMP;
+            let offset = Some(Offset(row.offset)).filter(|offset| offset.0 >= 0 && !misunderstood);
             let timestamp = Some(row.timestamp).filter(|&timestamp| timestamp >= 0);
             found.insert(number, Found { offset, timestamp });
         }

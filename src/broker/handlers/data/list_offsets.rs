@@ -7,8 +7,8 @@ use crate::broker::shards::{RequestId, Shard};
 use crate::model::error_code::ErrorCode;
 use crate::model::{LeaderEpoch, Offset};
 use crate::protocol::kafka::messages::list_offsets::{
-    EARLIEST_LOCAL_TIMESTAMP, EARLIEST_PENDING_UPLOAD_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIERED_TIMESTAMP,
-    LATEST_TIMESTAMP, MAX_TIMESTAMP,
+    EARLIEST_LOCAL_TIMESTAMP, EARLIEST_PENDING_UPLOAD_TIMESTAMP, EARLIEST_TIMESTAMP, FLUSHED_TIMESTAMP,
+    LATEST_TIERED_TIMESTAMP, LATEST_TIMESTAMP, MAX_TIMESTAMP,
 };
 use crate::protocol::kafka::messages::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -133,6 +133,11 @@ fn find<M: ArenaMemory>(shard: &mut Shard<M>, part: &Part, version: i16) -> Answ
         // Nothing is in remote storage, and nothing waits to go there.
         LATEST_TIERED_TIMESTAMP if version >= 9 => NOTHING,
         EARLIEST_PENDING_UPLOAD_TIMESTAMP if version >= 11 => NOTHING,
+        FLUSHED_TIMESTAMP => Answer::Found {
+            timestamp: FLUSHED_TIMESTAMP,
+            offset: log.flushed_offset().0,
+            leader_epoch: log.leader_epoch().0,
+        },
         timestamp if timestamp >= 0 => by_timestamp(shard, slot, timestamp),
         _ => Answer::Refused(ErrorCode::UnsupportedVersion),
     }

@@ -15,6 +15,9 @@ pub const EARLIEST_LOCAL_TIMESTAMP: i64 = -4;
 pub const LATEST_TIERED_TIMESTAMP: i64 = -5;
 /// The first offset that remote storage does not have yet; from version 11.
 pub const EARLIEST_PENDING_UPLOAD_TIMESTAMP: i64 = -6;
+/// Ringlog's own question: the offset below which all is on stable media. The answer has this timestamp too, so that whoever
+/// asks knows that it was understood; Kafka answers UNSUPPORTED_VERSION. The number spells RINGLOG.
+pub const FLUSHED_TIMESTAMP: i64 = -0x52_49_4e_47_4c_4f_47;
 
 messages! {
     request ListOffsetsRequest<'a> of ListOffsets {

@@ -9,7 +9,8 @@ pub const TOPIC_NAME_CHARS_MAX: usize = 249;
 /// Batches remembered per producer for the detection of duplicates (KIP-98: five in flight).
 pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 
-/// A synced append of this size or more goes straight to its segment, a smaller one through the commit log. Unit: bytes.
+/// A synced append of this size or more goes straight to its segment if that can be written at once; a smaller one, and one that
+/// would have to wait for its segment to be made, through the commit log. Unit: bytes.
 pub const DIRECT_APPEND_BYTES_MIN: usize = 64 * 1024;
 
 /// Partitions of one topic.

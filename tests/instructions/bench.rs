@@ -45,7 +45,7 @@ pub fn run(work: &str, times: u64) {
             append.clone()
         } else {
             let records = i64::from(if work.ends_with("128k") { 126 } else { 1 });
-            encoded(FETCH_VERSION, &fetch_request(round as i64 % 50 * records, batch.len()))
+            encoded(FETCH_VERSION, &fetch_request(round.cast_signed() % 50 * records, batch.len()))
         };
         let reply_bytes = bench.counted_request(&frame);
         let least = if is_append { 40 } else { batch.len() };

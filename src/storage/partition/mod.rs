@@ -330,6 +330,13 @@ impl PartitionLog {
         }
     }
 
+    /// Whether the end of the log can be written to its segment at once: the file is open, and all segments before it are done.
+    pub(in crate::storage) fn writes_at_once(&self) -> bool {
+        let mut newest = self.segments.iter().rev();
+        newest.next().is_some_and(|active| matches!(active.file, segment::FileState::Open(_)))
+            && newest.next().is_none_or(|before| before.sealed || before.size == 0)
+    }
+
     /// Begins a new segment at the end of the log.
     pub(in crate::storage) fn begin_segment(&mut self, now_ms: i64) {
         let start = round_up(self.end.max(self.end_before_truncation), wide(BLOCK_BYTES));

@@ -9,6 +9,7 @@ use crate::runtime::memory::ArenaMemory;
 use crate::storage::arena::table::ChunkLabel;
 use crate::storage::commit_log::Entry;
 use crate::storage::commit_log::frame::{FrameHeader, kind};
+use crate::storage::partition::PartitionLog;
 use crate::storage::partition::producers::{SequenceError, Verdict};
 use crate::storage::partition::tail::TailChunk;
 use crate::storage::seeded_bug::{SeededBug, planted};
@@ -71,9 +72,10 @@ impl<M: ArenaMemory> ShardLog<M> {
             return Ok(duplicate);
         }
         let partition = self.partition(slot).ok_or(AppendError::UnknownPartition)?;
-        let through_commit_log =
-            partition.config.durability == Durability::Synced && header.size_bytes < DIRECT_APPEND_BYTES_MIN;
-        if through_commit_log && !self.commit.has_room(header.size_bytes) {
+        let synced = partition.config.durability == Durability::Synced;
+        let small = header.size_bytes < DIRECT_APPEND_BYTES_MIN;
+        let room_in_commit_log = self.commit.has_room(header.size_bytes);
+        if synced && small && !room_in_commit_log {
             self.starved = true;
             return Err(if self.commit.has_failed() { AppendError::Storage } else { AppendError::Busy });
         }
@@ -81,6 +83,9 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.starved = true;
             return Err(AppendError::Busy);
         }
+        // A large append does not wait until the segment before is sealed and the file of this one is made.
+        let detour = room_in_commit_log && !self.partition(slot).is_some_and(PartitionLog::writes_at_once);
+        let through_commit_log = synced && (small || detour);
         let (stored, log_append_time) = self.assign(slot, batch, header, now_ms)?;
         let position = self.copy_into_tail(slot, batch);
         let appended =
@@ -88,7 +93,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         if through_commit_log {
             self.push_data_frame(slot, &stored, position, batch);
         }
-        self.after_append(slot, header.size_bytes);
+        self.after_append(slot, synced && !through_commit_log);
         Ok(appended)
     }
 
@@ -311,8 +316,9 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.commit.push(header, batch, Entry::Data { slot, end });
     }
 
-    /// What an append sets in motion: acknowledgement of `written`, direct writes, write-behind, reservations, rounds.
-    fn after_append(&mut self, slot: PartitionSlot, bytes: usize) {
+    /// What an append sets in motion: acknowledgement of `written`, write-behind, reservations, rounds; its own write if it is a
+    /// `direct` one.
+    fn after_append(&mut self, slot: PartitionSlot, direct: bool) {
         let now_ms = self.now_ms;
         let flush_interval_ms = self.options.flush_interval_ms;
         let Some(partition) = self.partition_mut(slot) else { return };
@@ -331,7 +337,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             if let Some(deadline) = deadline {
                 self.flush_deadlines.insert((deadline, slot));
             }
-        } else if bytes >= DIRECT_APPEND_BYTES_MIN {
+        } else if direct {
             partition.flush_goal = partition.end;
             pump = true;
         }
@@ -341,7 +347,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         pump |= partition.segments.len() > 1 && !partition.busy;
         if written_topic {
             self.reserve_ahead(slot);
-            if self.partition_mut(slot).is_some_and(super::PartitionLog::advance) {
+            if self.partition_mut(slot).is_some_and(PartitionLog::advance) {
                 self.events.push_back(Event::Advanced(slot));
             }
         }

@@ -10,7 +10,7 @@ use crate::process::{Broker, PATIENCE, Scratch};
 use crate::soak;
 
 /// In the broker's words.
-const FAILED: &str = "the commit log could not be written";
+const FAILED: &str = "the log begins anew";
 const REFUSED: &str = "the log cannot be recovered";
 const RENEWED: &str = "the log has begun anew";
 

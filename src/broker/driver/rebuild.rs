@@ -75,7 +75,9 @@ impl ShardLoop {
     pub(super) fn proceed_rebuild(mut self) -> Result<Self, Ended> {
         match self.rebuild.step {
             Step::Idle => {
-                tracing::error!("the commit log could not be written: the log begins anew");
+                tracing::error!(
+                    "the commit log could not be written, or not be emptied: the log begins anew"
+                );
                 self.shard.ask_for_new_life();
                 self.rebuild.step = Step::Asked;
             }

@@ -85,7 +85,7 @@ impl ShardLoop {
                 return Ok(stopped);
             }
             if self.stop_deadline_ms.is_none()
-                && self.rebuild.is_due(self.shard.has_failed_stream(), self.now_ms)
+                && self.rebuild.is_due(self.shard.must_begin_anew(), self.now_ms)
             {
                 self = match self.proceed_rebuild() {
                     Ok(this) => this,
@@ -312,7 +312,7 @@ impl ShardLoop {
         let idle = if self.client_count > 0 { self.next_idle_check_ms } else { i64::MAX };
         let stop = self.stop_deadline_ms.map_or(i64::MAX, |_| self.now_ms.saturating_add(20));
         let unsent = if self.unsent.is_empty() { i64::MAX } else { self.now_ms.saturating_add(5) };
-        let rebuild = self.rebuild.next_deadline_ms(self.shard.has_failed_stream());
+        let rebuild = self.rebuild.next_deadline_ms(self.shard.must_begin_anew());
         let deadline = self.shard.next_deadline_ms().min(accept).min(idle).min(stop).min(unsent).min(rebuild);
         let timeout = (deadline != i64::MAX).then(|| {
             let wait_ms = deadline.saturating_sub(self.now_ms).clamp(0, 3_600_000);

@@ -161,8 +161,8 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// Whether the log can only go on by beginning anew ([`Self::renew`]).
     #[must_use]
-    pub const fn has_failed_stream(&self) -> bool {
-        self.log.has_failed_stream()
+    pub fn must_begin_anew(&self) -> bool {
+        self.log.must_begin_anew()
     }
 
     /// Takes all partitions out of service; whoever waits for one is told by [`Self::handle_events`].

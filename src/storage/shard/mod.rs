@@ -335,10 +335,16 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.commit.has_failed() || self.partitions().any(|(_, log)| log.failed)
     }
 
-    /// Whether the commit log has failed: the log can only go on by beginning anew, through recovery, on a new stream.
+    /// Whether the log can only go on by beginning anew, through recovery, on a new stream: the commit log has failed, or it is
+    /// full of what a partition needs whose segment has failed.
     #[must_use]
-    pub const fn has_failed_stream(&self) -> bool {
-        self.commit.has_failed()
+    pub fn must_begin_anew(&self) -> bool {
+        let (used, capacity) = self.commit.used_and_capacity_bytes();
+        let is_full = used > capacity - capacity / 8 && capacity >= self.options.commit_bytes_max / 2;
+        let failed = |slot| {
+            self.partition(slot).is_some_and(|partition| partition.failed && !partition.marks.is_empty())
+        };
+        self.commit.has_failed() || (is_full && self.commit.slots_of_oldest().any(failed))
     }
 
     /// Takes all partitions out of service, so that whoever waits for one is told.

@@ -75,6 +75,8 @@ pub struct Ringlog {
     process: Child,
     port: u16,
     data: PathBuf,
+    /// On tmpfs; it would outlive the process.
+    arena: PathBuf,
 }
 
 impl Ringlog {
@@ -83,6 +85,8 @@ impl Ringlog {
         let port = free.local_addr().expect("an address").port();
         drop(free);
         let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("differential-{port}"));
+        let arena = PathBuf::from(format!("/dev/shm/ringlog-differential-{port}"));
+        std::fs::create_dir_all(&arena).expect("a folder");
         let closed =
             ["--set", "auto.create.topics.enable=false", "--set", "log.retention.check.interval.ms=100"];
         let closed: &[&str] = if makes_topics { &[] } else { &closed };
@@ -91,6 +95,7 @@ impl Ringlog {
             .arg(&data)
             .args(["--set", &format!("listeners=PLAINTEXT://127.0.0.1:{port}")])
             .args(["--set", "num.partitions=4", "--set", "arena.bytes=16777216"])
+            .args(["--set", &format!("arena.dir={}", arena.display())])
             .args(closed)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -104,7 +109,7 @@ impl Ringlog {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { process, port, data }
+        Self { process, port, data, arena }
     }
 
     pub fn address(&self) -> String {
@@ -117,5 +122,6 @@ impl Drop for Ringlog {
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.data);
+        let _ = std::fs::remove_dir_all(&self.arena);
     }
 }

@@ -104,6 +104,13 @@ impl Error {
         self.kind() == Some(io::ErrorKind::AlreadyExists)
     }
 
+    /// The machine does not have the address, or not its family.
+    #[must_use]
+    pub fn is_address_missing(&self) -> bool {
+        let Self::Listen { source, .. } = self else { return false };
+        matches!(source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
+    }
+
     /// The disk, the user's quota or the file system's size limit is exhausted; room may come back.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {

@@ -176,14 +176,9 @@ impl Storage {
                 }
                 result.map_or_else(|error| Outcome::Failed(fault_of(&error)), |_| Outcome::Done)
             }
-            ring::Outcome::Read { mut buffer, result } => match result {
-                Ok(_) => {
-                    // What the file does not have reads as zeros; the buffer was made of them.
-                    let filled = buffer.len();
-                    buffer.set_len(buffer.capacity());
-                    debug_assert!(filled <= buffer.len());
-                    Outcome::Buffer(buffer)
-                }
+            // As long as what was read: storage knows how much there should be.
+            ring::Outcome::Read { buffer, result } => match result {
+                Ok(_) => Outcome::Buffer(buffer),
                 Err(error) => Outcome::Failed(fault_of(&error)),
             },
             ring::Outcome::Synced(result) => {

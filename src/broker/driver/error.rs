@@ -15,6 +15,8 @@ pub enum Error {
     Recovery(#[from] storage::recovery::RecoveryError),
     #[error("cannot find an address for {host}: {source}")]
     UnknownHost { host: String, source: std::io::Error },
+    #[error("none of the addresses in listeners can be bound")]
+    NoAddress,
     #[error("no randomness from {}: {source}", path.display())]
     Random { path: PathBuf, source: std::io::Error },
     #[error("CPU {wanted} (shard.cores) is not one that this process may use")]

@@ -15,6 +15,8 @@ const DETACH_MS_MAX: i64 = 1_000;
 /// Time between two attempts, doubled after each up to the maximum: a disk that keeps failing is not hammered. Unit: ms.
 const PAUSE_MS_MIN: i64 = 100;
 const PAUSE_MS_MAX: i64 = 30_000;
+/// While recovery is repeated, it is looked so often whether the broker is to stop. Unit: ms.
+const STOP_LOOK_MS: i64 = 100;
 
 /// Where a rebuild stands.
 #[derive(Debug, Default)]
@@ -125,10 +127,15 @@ impl ShardLoop {
                     Err(error) => tracing::error!(%error, "the log cannot be recovered; it is tried again"),
                 }
                 this.rebuild.pause(this.now_ms);
-                std::thread::sleep(Duration::from_millis(this.rebuild.pause_ms.unsigned_abs()));
-                this.from_control.take_all(&mut mail);
-                if mail.iter().any(|message| matches!(message, ToShard::Stop)) {
-                    return Err(Ended::Stop);
+                let mut left_ms = this.rebuild.pause_ms;
+                while left_ms > 0 {
+                    let step_ms = left_ms.min(STOP_LOOK_MS);
+                    std::thread::sleep(Duration::from_millis(step_ms.unsigned_abs()));
+                    left_ms -= step_ms;
+                    this.from_control.take_all(&mut mail);
+                    if mail.iter().any(|message| matches!(message, ToShard::Stop)) {
+                        return Err(Ended::Stop);
+                    }
                 }
             }
         })?;

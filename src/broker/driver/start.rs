@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -130,9 +130,21 @@ fn choose_cpu(config: &BrokerConfig) -> Result<Option<Cpu>, Error> {
 
 fn listen(config: &BrokerConfig) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
-    for listener in &config.listeners {
+    for (number, listener) in config.listeners.iter().enumerate() {
         let address = resolve(&listener.bind)?;
-        listeners.push(Listener::bind(address, BACKLOG)?);
+        // The last, so that the others keep their numbers.
+        let optional =
+            address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) && number + 1 == config.listeners.len();
+        match Listener::bind(address, BACKLOG) {
+            // A machine without IPv6 is served where the default can be.
+            Err(error) if optional && error.is_address_missing() => {
+                tracing::warn!(%address, "this machine has no such address: not listening there");
+            }
+            bound => listeners.push(bound?),
+        }
+    }
+    if listeners.is_empty() {
+        return Err(Error::NoAddress);
     }
     Ok(listeners)
 }

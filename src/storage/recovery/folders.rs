@@ -38,7 +38,16 @@ pub(super) fn sort_out<D: BlockingDisk>(
             report.strays.push(entry.name);
             continue;
         }
-        let owner = topic_id_of(disk, &entry.name)?;
+        if !is_partition_name(&entry.name) {
+            continue;
+        }
+        let owner = match topic_id_of(disk, &entry.name) {
+            Err(error) if !by_folder.contains_key(entry.name.as_str()) => {
+                tracing::warn!(folder = entry.name, %error, "a strange folder that cannot be read is left alone");
+                continue;
+            }
+            owner => owner?,
+        };
         match (by_folder.get(entry.name.as_str()), owner) {
             (Some(known), Some(owner)) if owner != known.topic_partition.topic_id => {
                 let trash = format!("{TRASH_PREFIX}{owner}-{}", entry.name);
@@ -60,6 +69,13 @@ pub(super) fn sort_out<D: BlockingDisk>(
         disk.sync_directory(Path::new(""))?;
     }
     Ok(())
+}
+
+/// `<topic>-<partition>`.
+fn is_partition_name(name: &str) -> bool {
+    name.rsplit_once('-').is_some_and(|(topic, partition)| {
+        !topic.is_empty() && !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 fn topic_id_of<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Option<TopicId>, RecoveryError> {

@@ -402,6 +402,12 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.note_room();
     }
 
+    /// The pieces of a read whose reply is not given now. Nobody is woken: nothing was in use that was not before, and who waits
+    /// for room would find none, and come back here.
+    pub fn put_back(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
+        self.give_back(pieces);
+    }
+
     fn give_back(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
         for piece in pieces {
             if let ReadPiece::Arena { chunk, .. } = piece {

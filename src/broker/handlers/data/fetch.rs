@@ -189,7 +189,7 @@ fn try_answer<M: ArenaMemory>(shard: &mut Shard<M>, fetch: PendingFetch) {
     let waits_for_disk = gathered.pending && gathered.bytes == 0 && !gathered.urgent;
     let enough = gathered.bytes >= fetch.bytes_min && gathered.bytes > 0 || fetch.bytes_min == 0;
     if waits_for_disk || !(enough || gathered.urgent || expired) {
-        shard.log.release(gathered.pieces);
+        shard.log.put_back(gathered.pieces);
         let mut fetch = fetch.clone();
         if expired {
             fetch.deadline_ms = i64::MAX;

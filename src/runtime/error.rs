@@ -22,7 +22,7 @@ pub enum Error {
     #[error("{} is not a path below the data directory", path.display())]
     PathEscapes { path: PathBuf },
     /// Another process (or another arena of this one) holds the arena's file.
-    #[error("arena {} is in use by another process", path.display())]
+    #[error("arena {} is in use by another process; end that, or set arena.dir to another directory", path.display())]
     ArenaLocked { path: PathBuf },
     /// The arena's file belongs to another user, who could read or change the data in it.
     #[error("arena {} belongs to user {owner}, not to {expected}; remove it", path.display())]
@@ -59,7 +59,7 @@ pub enum Error {
     #[error("io_uring failed: {source}")]
     Ring { source: io::Error },
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", listen_remedy(source))]
     Listen { address: SocketAddr, source: io::Error },
     /// Processors cannot be asked for (none) or pinned to.
     #[error("cannot use processor {}: {source}", cpu.map_or("set".to_owned(), |cpu| cpu.to_string()))]
@@ -77,7 +77,10 @@ pub enum Error {
     #[error("cannot change a resource limit: {source}")]
     Limits { source: io::Error },
     /// Another process uses the data directory.
-    #[error("data directory {} is in use{}", path.display(), holder_of(*holder))]
+    #[error(
+        "data directory {} is in use{}; end that, or choose another directory (--data)",
+        path.display(), holder_of(*holder)
+    )]
     DirectoryLocked { path: PathBuf, holder: Option<u32> },
     /// Signals cannot be blocked.
     #[error("cannot take over signals: {source}")]
@@ -175,6 +178,17 @@ fn ring_remedy(source: &io::Error) -> &'static str {
         Some(libc::EINVAL) => "; Linux 6.1 or newer is needed",
         Some(libc::ENOMEM) => "; raise the limit of locked memory (ulimit -l)",
         Some(libc::EMFILE | libc::ENFILE) => "; raise the limit of open files (ulimit -n)",
+        _ => "",
+    }
+}
+
+fn listen_remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "; end what listens there, or choose another port (listeners)",
+        io::ErrorKind::AddrNotAvailable => "; name an address of this machine (listeners)",
+        io::ErrorKind::PermissionDenied => {
+            "; choose a port from 1024 on (listeners), or grant CAP_NET_BIND_SERVICE"
+        }
         _ => "",
     }
 }

@@ -23,6 +23,22 @@ fn twenty_kills_under_load_lose_nothing() {
     run(&Case { name: "kill", rounds: 20, settings: &[], topic_configs: &[], batches: (20, 400) });
 }
 
+#[test]
+fn kills_with_a_short_deep_commit_log_and_small_segments_lose_nothing() {
+    run(&Case {
+        name: "kill-small",
+        rounds: 5,
+        settings: &[
+            "commit.log.depth=4",
+            "commit.log.file.bytes=1048576",
+            "commit.log.bytes.max=4194304",
+            "arena.bytes=8388608",
+        ],
+        topic_configs: &[("segment.bytes", "1048576")],
+        batches: (800, 400),
+    });
+}
+
 fn run(case: &Case) {
     let scratch = Scratch::new(case.name);
     let seed = std::env::var("RINGLOG_SEED")

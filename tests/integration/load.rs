@@ -56,6 +56,8 @@ pub struct Producer {
     places: Vec<(String, i32)>,
     random: Random,
     pub acknowledged: Vec<Acknowledged>,
+    /// Errors that batches were answered with; `None`: there must be none. Refused batches are forgotten.
+    pub refusals: Option<Vec<i16>>,
     /// Requests on their way: of each, the places of its partitions.
     requests: VecDeque<Vec<usize>>,
 }
@@ -85,6 +87,7 @@ impl Producer {
             places,
             random: Random::new(seed ^ u64::from(number) << 32),
             acknowledged: Vec::new(),
+            refusals: None,
             requests: VecDeque::new(),
         }
     }
@@ -101,6 +104,18 @@ impl Producer {
         let Err::<(), Error>(error) = result else { return };
         assert!(error.is_connection_lost(), "producer {}: {error}", self.number);
         self.forget_unknown();
+    }
+
+    /// Produces so many times, and waits for every answer.
+    pub fn produce(&mut self, connection: &mut Connection, steps: usize) {
+        self.begin(connection).unwrap();
+        let count = AtomicU64::new(0);
+        for _ in 0..steps {
+            self.step(connection, &count).unwrap();
+        }
+        while !self.requests.is_empty() {
+            self.receive(connection, &count).unwrap();
+        }
     }
 
     /// Sends again what is unknown, and waits for everything.
@@ -219,6 +234,10 @@ impl Producer {
                 return Err(Error::Closed { address: "the partition's log".to_owned() });
             }
             let sent = self.lanes[place].unacknowledged.pop_front().unwrap();
+            if let (Some(refusals), true) = (&mut self.refusals, row.error_code != 0) {
+                refusals.push(row.error_code);
+                continue;
+            }
             assert_eq!(row.error_code, 0, "{:?}: {:?}", self.places[place], row.error_message);
             self.acknowledged.push(Acknowledged {
                 place,

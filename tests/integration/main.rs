@@ -4,6 +4,13 @@
 //! times as often. What a machine does not allow (mounts, other users) is skipped, and says so.
 
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+#[path = "../wire/codec/generate.rs"]
+mod generate;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod ledger;
@@ -13,6 +20,7 @@ mod load;
 mod process;
 #[cfg(test)]
 mod rebuild;
+mod refusals;
 #[cfg(test)]
 mod stop;
 

@@ -1,7 +1,7 @@
 //! A broker that runs as a process, and the folders that it works in.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -99,6 +99,12 @@ impl Drop for Scratch {
     }
 }
 
+/// Says on the terminal, past the test harness, that the running test is skipped.
+pub fn skip(reason: &str) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(io::stderr(), "skipped {name}: {reason}");
+}
+
 /// A broker that serves. Killed when dropped.
 pub struct Broker {
     child: Child,
@@ -143,6 +149,13 @@ impl Broker {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that was resident at a time. Unit: bytes.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     pub fn signal(&self, name: &str) {

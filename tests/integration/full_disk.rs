@@ -1,0 +1,141 @@
+//! A disk without room: appends are refused, everything else goes on, and so do appends when there is room again.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringlog::model::ErrorCode;
+
+use crate::ledger::Ledger;
+use crate::load::Producer;
+use crate::process::{PATIENCE, Scratch, skip};
+
+/// A small file system of its own, unmounted in the end.
+struct SmallDisk {
+    mounted: PathBuf,
+    image: PathBuf,
+}
+
+impl SmallDisk {
+    /// With ext4 in a file, direct I/O and all.
+    fn ext4(name: &str) -> Option<Self> {
+        let disk = Self::places(name);
+        File::create(&disk.image).unwrap().set_len(96 << 20).unwrap();
+        let made =
+            run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-O", "^has_journal"]).arg(&disk.image));
+        let mounted =
+            made && run(Command::new("mount").args(["-o", "loop"]).arg(&disk.image).arg(&disk.mounted));
+        mounted.then_some(disk)
+    }
+
+    /// In memory, without direct I/O.
+    fn tmpfs(name: &str) -> Option<Self> {
+        let disk = Self::places(name);
+        let mounted =
+            run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(&disk.mounted));
+        mounted.then_some(disk)
+    }
+
+    fn places(name: &str) -> Self {
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let mounted = base.join(format!("mount-{name}"));
+        // Left by a test that was killed.
+        if mounted.exists() {
+            run(Command::new("umount").args(["-q", "-l"]).arg(&mounted));
+        }
+        fs::create_dir_all(&mounted).unwrap();
+        Self { mounted, image: base.join(format!("image-{name}")) }
+    }
+
+    /// Takes all room but `left_bytes`.
+    fn fill(&self, left_bytes: u64) -> PathBuf {
+        let path = self.mounted.join("filler");
+        let mut filler = File::create(&path).unwrap();
+        let block = vec![1; 64 << 10];
+        while filler.write_all(&block).is_ok() {}
+        let length = filler.metadata().unwrap().len();
+        filler.set_len(length.saturating_sub(left_bytes)).unwrap();
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run(Command::new("umount").args(["-l"]).arg(&self.mounted));
+        let _ = fs::remove_dir(&self.mounted);
+        let _ = fs::remove_file(&self.image);
+    }
+}
+
+fn run(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_disk_refuses_appends_until_it_has_room() {
+    match SmallDisk::ext4("ext4") {
+        Some(disk) => fill_and_free(&disk, "full-ext4"),
+        None => skip("no ext4 can be mounted here: run as root, with loop devices"),
+    }
+}
+
+#[test]
+fn a_full_disk_without_direct_io_refuses_appends_until_it_has_room() {
+    match SmallDisk::tmpfs("tmpfs") {
+        Some(disk) => fill_and_free(&disk, "full-tmpfs"),
+        None => skip("no tmpfs can be mounted here: run as root"),
+    }
+}
+
+fn fill_and_free(disk: &SmallDisk, name: &str) {
+    let settings = [
+        "commit.log.file.bytes=1048576",
+        "commit.log.bytes.max=4194304",
+        "arena.bytes=8388608",
+        "log.segment.bytes=4194304",
+    ];
+    let scratch = Scratch::with_data(name, &disk.mounted.join("data"));
+    let broker = scratch.start(&settings);
+    broker.create_topic("synced", 2, &[("ringlog.durability", "synced")]);
+    broker.create_topic("written", 2, &[("ringlog.durability", "written")]);
+    let mut ledger = Ledger::new(&[("synced", 2), ("written", 2)], Vec::new());
+    let mut producer = Producer::new(0, false, &ledger, 6);
+    let mut connection = broker.connect();
+    producer.produce(&mut connection, 100);
+    producer.refusals = Some(Vec::new());
+    let filler = disk.fill(2 << 20);
+    let refused = |producer: &Producer| producer.refusals.iter().flatten().copied().max().unwrap_or_default();
+    let deadline = Instant::now() + PATIENCE;
+    while refused(&producer) == 0 {
+        assert!(Instant::now() < deadline, "a full disk refuses nothing: {}", broker.said());
+        producer.produce(&mut connection, 20);
+    }
+    let storage = ErrorCode::KafkaStorageError.code();
+    assert!(producer.refusals.iter().flatten().all(|&code| code == storage), "{:?}", producer.refusals);
+
+    // What is there is served, to the reader on hand and to a new one.
+    ledger.read_to_end(&mut broker.connect(), &[0; 4]);
+    ledger.check_acknowledged(&producer.acknowledged);
+    assert_eq!(broker.client().topic("synced", false).unwrap().name, "synced");
+
+    fs::remove_file(filler).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        producer.refusals = Some(Vec::new());
+        producer.produce(&mut connection, 50);
+        if refused(&producer) == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "appends do not go on: {}", broker.said());
+        thread::sleep(Duration::from_millis(20));
+    }
+    ledger.read_to_end(&mut broker.connect(), &[0; 4]);
+    ledger.check_acknowledged(&producer.acknowledged);
+    broker.kill();
+    let broker = scratch.start(&settings);
+    ledger.read_to_end(&mut broker.connect(), &[0; 4]);
+    ledger.check_acknowledged(&producer.acknowledged);
+}

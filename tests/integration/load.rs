@@ -58,6 +58,8 @@ pub struct Producer {
     pub acknowledged: Vec<Acknowledged>,
     /// Errors that batches were answered with; `None`: there must be none. Refused batches are forgotten.
     pub refusals: Option<Vec<i16>>,
+    /// After what time the broker shall give up a request.
+    pub timeout_ms: i32,
     /// Requests on their way: of each, the places of its partitions.
     requests: VecDeque<Vec<usize>>,
 }
@@ -88,6 +90,7 @@ impl Producer {
             random: Random::new(seed ^ u64::from(number) << 32),
             acknowledged: Vec::new(),
             refusals: None,
+            timeout_ms: 30_000,
             requests: VecDeque::new(),
         }
     }
@@ -217,7 +220,7 @@ impl Producer {
                 ..TopicProduceData::default()
             })
             .collect();
-        let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data, ..Default::default() };
+        let request = ProduceRequest { acks: -1, timeout_ms: self.timeout_ms, topic_data, ..Default::default() };
         let version = connection.version_up_to(ApiKey::Produce, 12)?;
         connection.send(version, &request, Duration::from_secs(30))
     }

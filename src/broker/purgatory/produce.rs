@@ -169,7 +169,8 @@ impl Produces {
         }
     }
 
-    /// The next request whose deadline has passed; its parts that are not acknowledged become time-outs.
+    /// The next request whose deadline has passed; its parts that are not acknowledged become time-outs: whether they will
+    /// be is not known, since they are in the log.
     pub fn poll_expired(&mut self, now_ms: i64) -> Option<PendingId> {
         let &(deadline_ms, id) = self.deadlines.first()?;
         if deadline_ms > now_ms {
@@ -184,6 +185,13 @@ impl Produces {
             .map(|waiter| (waiter.topic, waiter.partition))
             .collect();
         if let Some(pending) = self.get_mut(id) {
+            if !pending.complete {
+                // It waits for room: so do these parts, and will be forgotten.
+                let results = pending.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                for result in results.filter(|result| result.error.is_none() && result.base_offset < 0) {
+                    result.error = ErrorCode::RequestTimedOut;
+                }
+            }
             for (topic, partition) in places {
                 let topic = pending.topics.get_mut(topic as usize);
                 if let Some(result) = topic.and_then(|topic| topic.partitions.get_mut(partition as usize)) {

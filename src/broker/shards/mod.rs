@@ -92,7 +92,8 @@ pub struct Shard<M> {
     free_seats: Vec<u32>,
     with_output: Vec<ConnectionId>,
     stalled: VecDeque<ConnectionId>,
-    resumable: bool,
+    /// So many of them, from the front, may be tried again; those that find no room again go to the back.
+    resumable: usize,
     writer: Writer,
     /// Arena bytes that replies hold until they are sent.
     pinned_bytes: u64,
@@ -125,7 +126,7 @@ impl<M: ArenaMemory> Shard<M> {
             free_seats: Vec::new(),
             with_output: Vec::new(),
             stalled: VecDeque::new(),
-            resumable: false,
+            resumable: 0,
             writer: Writer::new(),
             pinned_bytes: 0,
             new_life: None,
@@ -232,14 +233,8 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// The next connection whose stalled frame may be tried again.
     pub fn poll_resumable(&mut self) -> Option<ConnectionId> {
-        if !self.resumable {
-            return None;
-        }
-        let next = self.stalled.pop_front();
-        if next.is_none() {
-            self.resumable = false;
-        }
-        next
+        self.resumable = self.resumable.checked_sub(1)?;
+        self.stalled.pop_front()
     }
 
     /// A storage operation has ended.
@@ -269,10 +264,15 @@ impl<M: ArenaMemory> Shard<M> {
                     handlers::data::fetch::handle_ready(self, slot);
                     handlers::data::list_offsets::handle_ready(self, slot);
                 }
-                Event::Room => self.resumable = !self.stalled.is_empty(),
+                Event::Room => self.retry_stalled(),
                 Event::Truncated(_) => {}
             }
         }
+    }
+
+    /// Stalled frames are looked at again.
+    pub(in crate::broker) fn retry_stalled(&mut self) {
+        self.resumable = self.stalled.len();
     }
 
     /// The wall clock of this turn, ms.

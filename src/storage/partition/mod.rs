@@ -145,8 +145,10 @@ pub struct PartitionLog {
     pub(in crate::storage) hold: Option<Hold>,
     /// What checkpoints say while a truncation has cut memory and not yet the files.
     pub(in crate::storage) described: Option<Box<CheckpointPartition>>,
-    /// The disk had no room when more was asked for; tried again from time to time.
+    /// The disk had no room when more was asked for: no append is taken until what is there is written.
     pub(in crate::storage) no_space: bool,
+    /// With `no_space`: writing is being tried again.
+    pub(in crate::storage) retrying: bool,
     /// A write or flush has failed: nothing is served until recovery has rebuilt the log.
     pub(in crate::storage) failed: bool,
     pub(in crate::storage) dirty: bool,
@@ -211,6 +213,7 @@ impl PartitionLog {
             hold: None,
             described: None,
             no_space: false,
+            retrying: false,
             failed: false,
             dirty: false,
             touched: false,
@@ -378,6 +381,11 @@ impl PartitionLog {
     /// Whether segment operations must wait for a truncation.
     pub(in crate::storage) const fn is_held(&self) -> bool {
         matches!(self.hold, Some(Hold::Waiting { .. } | Hold::FrameOnItsWay { .. }))
+    }
+
+    /// Whether segment operations must wait for the disk to have room.
+    pub(in crate::storage) const fn is_out_of_space(&self) -> bool {
+        self.no_space && !self.retrying
     }
 
     /// `flush.messages` and `flush.ms` of a `written` topic, after an append: whether a flush is due now, and when one

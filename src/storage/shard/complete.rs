@@ -41,6 +41,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                     self.clear_busy(slot);
                 }
                 self.pump(slot);
+                self.end_retry(slot);
                 self.feed_starved_of_files();
                 self.events.push_back(Event::ReadReady(slot));
             }
@@ -213,6 +214,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         if fault == Fault::NoSpace {
             if let Some(partition) = self.partition_mut(slot) {
                 partition.no_space = true;
+                partition.retrying = false;
                 self.full.insert(slot);
             }
             self.next_round_ms = self.next_round_ms.min(self.now_ms.saturating_add(1_000));
@@ -225,6 +227,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     fn after_segment_operation(&mut self, slot: PartitionSlot) {
         self.clear_busy(slot);
         self.pump(slot);
+        self.end_retry(slot);
         self.feed_starved_of_files();
     }
 

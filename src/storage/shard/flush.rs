@@ -53,7 +53,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             };
             let Some(partition) = self.partition_mut(slot) else { continue };
             // A truncation holds its partition still, and the checkpoint says what was before it.
-            let excused = partition.failed || partition.no_space || partition.hold.is_some();
+            let excused = partition.failed || partition.is_out_of_space() || partition.hold.is_some();
             if excused || partition.segment_synced_end() >= partition.end {
                 continue;
             }
@@ -97,15 +97,28 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     /// A disk that was full may have room again: tries what was given up.
     pub(super) fn retry_no_space(&mut self) {
-        for slot in std::mem::take(&mut self.full) {
-            if let Some(partition) = self.partition_mut(slot) {
-                partition.no_space = false;
-                partition.flush_goal = partition.end;
-                self.changed = true;
-                self.pump(slot);
-            }
+        for slot in self.full.clone() {
+            let Some(partition) = self.partition_mut(slot) else {
+                self.full.remove(&slot);
+                continue;
+            };
+            partition.retrying = true;
+            partition.flush_goal = partition.end;
+            self.changed = true;
+            self.pump(slot);
+            self.end_retry(slot);
         }
         self.note_room();
+    }
+
+    /// If all that the partition holds has found room on the disk, appends may come again.
+    pub(super) fn end_retry(&mut self, slot: PartitionSlot) {
+        let Some(partition) = self.partition_mut(slot) else { return };
+        if partition.retrying && !partition.busy {
+            partition.retrying = false;
+            partition.no_space = false;
+            self.full.remove(&slot);
+        }
     }
 
     /// Topics with `flush.ms`: what is due goes to stable media.

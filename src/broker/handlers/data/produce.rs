@@ -113,6 +113,10 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &mut [u
 pub fn resume<M: ArenaMemory>(shard: &mut Shard<M>, stalled: Stalled, frame: &mut [u8]) -> Fate {
     let start = frame.len().saturating_sub(stalled.body_bytes);
     let Some(body) = frame.get_mut(start..) else { return Fate::Close };
+    if shard.produces.get_mut(stalled.pending).is_none() {
+        // Its time was up before there was room, and it has been answered.
+        return Fate::Done;
+    }
     append_all(shard, stalled.pending, stalled.work, stalled.next, body, stalled.body_bytes)
 }
 
@@ -129,6 +133,10 @@ fn append_all<M: ArenaMemory>(
         let Some(batch) = body.get_mut(item.bytes.clone()) else { continue };
         let appended = shard.log.append(item.slot, batch, &item.header, now_ms);
         if matches!(appended, Err(AppendError::Busy)) {
+            // Who waits for no answer waits for room as long as it takes.
+            if shard.produces.get_mut(pending).is_some_and(|produce| produce.acks != 0) {
+                shard.produces.arm(pending);
+            }
             return Fate::Stalled(Stalled { pending, work, next: place, body_bytes });
         }
         let log = shard.log.partition(item.slot);
@@ -415,6 +423,8 @@ pub fn handle_deleted<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot)
 /// Answers requests whose time is up.
 pub fn handle_time<M: ArenaMemory>(shard: &mut Shard<M>) {
     while let Some(pending) = shard.produces.poll_expired(shard.now_ms) {
+        // Its frame may be among those that wait for room, and is not needed any more.
+        shard.retry_stalled();
         answer(shard, pending);
     }
 }

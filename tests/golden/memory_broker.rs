@@ -185,6 +185,7 @@ impl MemoryBroker {
                 }
             }
         }
+        self.shard.note_sent(self.connection);
         while let Some(prefix) = self.incoming.first_chunk() {
             let end = 4 + usize::try_from(u32::from_be_bytes(*prefix)).expect("a length");
             if self.incoming.len() < end {

@@ -23,7 +23,7 @@ const MEMORY_BYTES: u64 = 128 << 20;
 /// What a process takes beside what it accounts for.
 const SLACK_BYTES: u64 = 64 << 20;
 const CONNECTIONS: usize = 1_000;
-const IDLE: &str = "connections.max.idle.ms=2000";
+const IDLE: &str = "connections.max.idle.ms=4000";
 
 /// What a connection does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,35 @@ fn a_thousand_hostile_connections_exhaust_nothing() {
     for producer in &producers {
         ledger.check_acknowledged(&producer.acknowledged);
     }
+}
+
+/// With the idle time of the defaults, minutes: only want of memory makes the broker close them.
+#[test]
+fn those_who_let_memory_lie_give_way_to_a_good_client() {
+    const HOLDERS: [Attack; 4] =
+        [Attack::FetchesAndNeverReads, Attack::AsksAndNeverReads, Attack::ClaimsMemory, Attack::HoldsMemory];
+    let scratch = Scratch::new("holders");
+    let broker = scratch.start(&[]);
+    broker.create_topic("bulk", 1, &[]);
+    fill(&broker);
+    broker.create_topic("good", 2, &[]);
+    let versions = encoded(0, &ApiVersionsRequest::default());
+    let mut random = Random::new(10);
+    let mut open = Vec::new();
+    for number in 0..200 {
+        let mut stream = TcpStream::connect(&broker.address).unwrap();
+        begin(HOLDERS[number % HOLDERS.len()], &mut stream, &versions, &mut random);
+        open.push(stream);
+    }
+    let mut ledger = Ledger::new(&[("good", 2)], vec![0]);
+    let mut producer = Producer::new(0, true, &ledger, 11);
+    for _ in 0..5 {
+        producer.produce(&mut broker.connect(), 40);
+        ledger.read_to_end(&mut broker.connect(), &[0; 2]);
+    }
+    ledger.check_acknowledged(&producer.acknowledged);
+    check_memory(&broker);
+    drop(open);
 }
 
 fn check_memory(broker: &Broker) {
@@ -242,7 +271,8 @@ fn schema_of(api_key: i16) -> (ApiKey, Schema) {
         api_versions ApiVersionsRequest, describe_cluster DescribeClusterRequest,
         find_coordinator FindCoordinatorRequest, metadata MetadataRequest, describe_configs DescribeConfigsRequest,
         fetch FetchRequest, init_producer_id InitProducerIdRequest, list_offsets ListOffsetsRequest,
-        produce ProduceRequest, create_topics CreateTopicsRequest, delete_topics DeleteTopicsRequest
+        produce ProduceRequest, create_topics CreateTopicsRequest, delete_topics DeleteTopicsRequest,
+        incremental_alter_configs IncrementalAlterConfigsRequest
     );
     let found = known.into_iter().find(|(api, _)| ApiKey::from_code(api_key) == Some(*api));
     found.unwrap_or_else(|| panic!("API {api_key} is served, but not attacked here"))

@@ -9,11 +9,11 @@ use crate::soak;
 const IDEMPOTENT: u16 = 3;
 const PRODUCERS: u16 = 5;
 
-struct Case {
-    name: &'static str,
+struct Case<'a> {
+    name: &'a str,
     rounds: u32,
-    settings: &'static [&'static str],
-    topic_configs: &'static [(&'static str, &'static str)],
+    settings: &'a [&'a str],
+    topic_configs: &'a [(&'a str, &'a str)],
     /// Batches acknowledged in a round, at least and in addition.
     batches: (u64, u64),
 }
@@ -39,10 +39,41 @@ fn kills_with_a_short_deep_commit_log_and_small_segments_lose_nothing() {
     });
 }
 
-fn run(case: &Case) {
+/// For `scripts/soak`, which runs it with one seed after another.
+#[test]
+fn kills_with_random_settings_lose_nothing() {
+    let mut random = Random::new(seed());
+    let mut pick = |choices: &[u64]| choices[random.place(choices.len())];
+    let arena_bytes = pick(&[8 << 20, 16 << 20, 64 << 20]);
+    let file_bytes = pick(&[1 << 20, 2 << 20, 4 << 20]);
+    let settings = [
+        format!("commit.log.depth={}", pick(&[1, 2, 4, 8])),
+        format!("commit.log.file.bytes={file_bytes}"),
+        format!("commit.log.bytes.max={}", file_bytes * pick(&[4, 8, 64])),
+        format!("arena.bytes={arena_bytes}"),
+        format!("shard.idle={}", if pick(&[0, 0, 1]) == 0 { "park" } else { "spin" }),
+    ];
+    let segment_bytes = pick(&[1 << 20, 4 << 20, 1 << 30]).to_string();
+    let index_bytes = pick(&[1, 4096]).to_string();
+    println!("{settings:?}, segment.bytes={segment_bytes}, index.interval.bytes={index_bytes}");
+    run(&Case {
+        name: "kill-random",
+        rounds: 2,
+        settings: &settings.each_ref().map(String::as_str),
+        topic_configs: &[("segment.bytes", &segment_bytes), ("index.interval.bytes", &index_bytes)],
+        batches: (20, 800),
+    });
+}
+
+/// From the environment, or a new one.
+fn seed() -> u64 {
+    std::env::var("RINGLOG_SEED")
+        .map_or_else(|_| std::process::id().into(), |seed| seed.parse().expect("RINGLOG_SEED is a number"))
+}
+
+fn run(case: &Case<'_>) {
     let scratch = Scratch::new(case.name);
-    let seed = std::env::var("RINGLOG_SEED")
-        .map_or_else(|_| std::process::id().into(), |seed| seed.parse().expect("RINGLOG_SEED is a number"));
+    let seed = seed();
     println!("RINGLOG_SEED={seed}");
     let mut random = Random::new(seed);
     let mut ledger = Ledger::new(&[("synced", 3), ("written", 3)], (0..IDEMPOTENT).collect());

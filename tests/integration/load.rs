@@ -220,7 +220,8 @@ impl Producer {
                 ..TopicProduceData::default()
             })
             .collect();
-        let request = ProduceRequest { acks: -1, timeout_ms: self.timeout_ms, topic_data, ..Default::default() };
+        let request =
+            ProduceRequest { acks: -1, timeout_ms: self.timeout_ms, topic_data, ..Default::default() };
         let version = connection.version_up_to(ApiKey::Produce, 12)?;
         connection.send(version, &request, Duration::from_secs(30))
     }
@@ -232,7 +233,7 @@ impl Producer {
         assert_eq!(response.responses.len(), places.len());
         for (row, place) in response.responses.iter().zip(places) {
             let row = &row.partition_responses[0];
-            if row.error_code == STORAGE_ERROR {
+            if row.error_code == STORAGE_ERROR && self.refusals.is_none() {
                 // It is not known whether this and what follows it took effect: as if the connection were lost.
                 return Err(Error::Closed { address: "the partition's log".to_owned() });
             }

@@ -20,6 +20,7 @@ mod load;
 mod process;
 #[cfg(test)]
 mod rebuild;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod stop;

@@ -31,7 +31,8 @@ pub struct Reply {
 
 #[derive(Debug)]
 enum Slot {
-    Waiting,
+    /// What the request holds until it is answered. Unit: bytes.
+    Waiting(usize),
     Ready(Reply),
 }
 
@@ -42,13 +43,20 @@ pub struct Connection {
     /// Number of the request whose slot is the first.
     first: u64,
     outgoing: Vec<OutPiece>,
-    outgoing_bytes: usize,
+    /// Of all replies that the driver has not taken yet, with their records.
+    unsent_bytes: usize,
+    /// Of requests that wait, and of what is encoded of replies, until they are sent.
+    held_bytes: usize,
+    /// What is encoded of the send under way.
+    sending_bytes: usize,
 }
 
 impl Connection {
-    /// A slot for the reply to a request that has just come; returns the request's number.
-    pub fn begin_request(&mut self) -> u64 {
-        self.slots.push_back(Slot::Waiting);
+    /// A slot for the reply to a request that has just come and holds so many bytes until it is answered; returns the
+    /// request's number.
+    pub fn begin_request(&mut self, held_bytes: usize) -> u64 {
+        self.held_bytes += held_bytes;
+        self.slots.push_back(Slot::Waiting(held_bytes));
         self.first + self.slots.len() as u64 - 1
     }
 
@@ -60,9 +68,12 @@ impl Connection {
 
     /// The reply to a request that is next, encoded in `writer`; `records` are the writer's external bytes, in order.
     pub fn answer_next(&mut self, writer: &Writer, records: Vec<OutPiece>) {
-        self.slots.pop_front();
+        if let Some(Slot::Waiting(held_bytes)) = self.slots.pop_front() {
+            self.held_bytes = self.held_bytes.saturating_sub(held_bytes);
+        }
         self.first += 1;
-        append(&mut self.outgoing, &mut self.outgoing_bytes, writer, records);
+        self.count(writer, &records);
+        append(&mut self.outgoing, writer, records);
         self.release_ready();
     }
 
@@ -73,7 +84,8 @@ impl Connection {
             return;
         }
         let mut reply = Reply::default();
-        append(&mut reply.pieces, &mut 0, writer, records);
+        self.count(writer, &records);
+        append(&mut reply.pieces, writer, records);
         self.put(request, reply);
     }
 
@@ -86,25 +98,51 @@ impl Connection {
     fn put(&mut self, request: u64, reply: Reply) {
         let place = request.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
         if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
+            if let Slot::Waiting(held_bytes) = *slot {
+                self.held_bytes = self.held_bytes.saturating_sub(held_bytes);
+            }
             *slot = Slot::Ready(reply);
         }
+    }
+
+    fn count(&mut self, writer: &Writer, records: &[OutPiece]) {
+        let copied = records.iter().map(encoded_bytes).sum::<usize>();
+        self.unsent_bytes += writer.total_bytes();
+        self.held_bytes += writer.encoded().len() + copied;
     }
 
     fn release_ready(&mut self) {
         while let Some(Slot::Ready(_)) = self.slots.front() {
             let Some(Slot::Ready(reply)) = self.slots.pop_front() else { return };
             self.first += 1;
-            for piece in reply.pieces {
-                self.outgoing_bytes += piece_bytes(&piece);
-                self.outgoing.push(piece);
-            }
+            self.outgoing.extend(reply.pieces);
         }
     }
 
     /// What is ready to be sent; the driver sends it whole before it asks again.
     pub fn take_outgoing(&mut self) -> Vec<OutPiece> {
-        self.outgoing_bytes = 0;
-        std::mem::take(&mut self.outgoing)
+        let taken = std::mem::take(&mut self.outgoing);
+        self.unsent_bytes = self.unsent_bytes.saturating_sub(taken.iter().map(piece_bytes).sum());
+        self.sending_bytes += taken.iter().map(encoded_bytes).sum::<usize>();
+        taken
+    }
+
+    /// What was taken is sent.
+    pub const fn note_sent(&mut self) {
+        self.held_bytes = self.held_bytes.saturating_sub(self.sending_bytes);
+        self.sending_bytes = 0;
+    }
+
+    /// Bytes of memory that its requests and replies hold, beside records that lie elsewhere.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Bytes of replies that wait for the client to take them.
+    #[must_use]
+    pub const fn reply_bytes(&self) -> usize {
+        self.unsent_bytes + self.sending_bytes
     }
 
     #[must_use]
@@ -115,7 +153,7 @@ impl Connection {
     /// Whether another request may be taken: the client reads its replies.
     #[must_use]
     pub fn takes_requests(&self) -> bool {
-        self.outgoing_bytes < OUTGOING_BYTES_MAX && self.slots.len() < REQUESTS_MAX
+        self.unsent_bytes < OUTGOING_BYTES_MAX && self.slots.len() < REQUESTS_MAX
     }
 
     /// Requests without a reply yet.
@@ -128,7 +166,7 @@ impl Connection {
     pub fn drain_records(&mut self) -> Vec<ReadPiece> {
         let waiting = self.slots.drain(..).filter_map(|slot| match slot {
             Slot::Ready(reply) => Some(reply.pieces),
-            Slot::Waiting => None,
+            Slot::Waiting(_) => None,
         });
         let all: Vec<OutPiece> = self.outgoing.drain(..).chain(waiting.flatten()).collect();
         all.into_iter()
@@ -140,18 +178,23 @@ impl Connection {
     }
 }
 
+/// What a piece takes beside the arena and the cache.
+const fn encoded_bytes(piece: &OutPiece) -> usize {
+    match piece {
+        OutPiece::Bytes(bytes) => bytes.len(),
+        OutPiece::Records(_) => 0,
+    }
+}
+
 fn piece_bytes(piece: &OutPiece) -> usize {
     match piece {
         OutPiece::Bytes(bytes) => bytes.len(),
-        OutPiece::Records(ReadPiece::Arena { bytes, .. } | ReadPiece::Cached { bytes, .. }) => {
-            crate::model::number::index(*bytes)
-        }
+        OutPiece::Records(records) => crate::model::number::index(records.bytes()),
     }
 }
 
 /// Appends what the writer holds, with `records` in the places that it left for them.
-fn append(target: &mut Vec<OutPiece>, target_bytes: &mut usize, writer: &Writer, records: Vec<OutPiece>) {
-    *target_bytes += writer.total_bytes();
+fn append(target: &mut Vec<OutPiece>, writer: &Writer, records: Vec<OutPiece>) {
     let mut records = records.into_iter();
     for piece in writer.pieces() {
         match piece {
@@ -204,7 +247,7 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_their_requests() {
         let mut connection = Connection::default();
-        let requests: Vec<u64> = (0..4).map(|_| connection.begin_request()).collect();
+        let requests: Vec<u64> = (0..4).map(|_| connection.begin_request(0)).collect();
         connection.answer(requests[2], &encoded(2), Vec::new());
         connection.answer_nothing(requests[1]);
         assert!(!connection.has_outgoing());
@@ -213,5 +256,21 @@ mod tests {
         connection.answer(requests[3], &encoded(3), Vec::new());
         assert_eq!(sent(&mut connection), [3]);
         assert_eq!(connection.waiting_count(), 0);
+    }
+
+    #[test]
+    fn what_is_held_is_counted_until_it_is_sent() {
+        let mut connection = Connection::default();
+        let (first, second) = (connection.begin_request(1_000), connection.begin_request(500));
+        assert_eq!((connection.held_bytes(), connection.reply_bytes()), (1_500, 0));
+        let reply_bytes = encoded(2).encoded().len();
+        connection.answer(second, &encoded(2), vec![]);
+        assert_eq!((connection.held_bytes(), connection.reply_bytes()), (1_000 + reply_bytes, reply_bytes));
+        connection.answer(first, &encoded(1), vec![]);
+        assert_eq!(connection.held_bytes(), 2 * reply_bytes);
+        assert_eq!(sent(&mut connection), [1, 2]);
+        assert_eq!((connection.held_bytes(), connection.reply_bytes()), (2 * reply_bytes, 2 * reply_bytes));
+        connection.note_sent();
+        assert_eq!((connection.held_bytes(), connection.reply_bytes()), (0, 0));
     }
 }

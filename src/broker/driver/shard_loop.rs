@@ -3,6 +3,7 @@
 //! One turn handles all completions before it asks storage what to write, so that appends that came together share a
 //! commit group, and all replies of a connection share a send.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,12 @@ use crate::storage::checkpoint::CheckpointPartition;
 const STOP_MS_MAX: i64 = 4_500;
 /// After accepting failed (no descriptors left), it is tried again so much later. Unit: ms.
 const ACCEPT_RETRY_MS: i64 = 100;
+/// While memory is wanting, who holds the most of it and lets it lie is closed; looked at so often. Unit: ms.
+const RELIEF_INTERVAL_MS: i64 = 250;
+/// Who has not moved for so long lets it lie. Unit: ms.
+const STUCK_MS: i64 = 5_000;
+/// So many are closed at a time.
+const RELIEF_COUNT: usize = 8;
 
 /// What a stopped shard leaves.
 pub(super) struct Stopped {
@@ -57,6 +64,14 @@ pub(super) struct ShardLoop {
     pub(super) unsent: Vec<FromShard>,
     pub(super) life: Life,
     pub(super) rebuild: Rebuild,
+    /// An empty buffer for the connection that receives next.
+    pub(super) spare: Vec<u8>,
+    /// Connections that wait for memory.
+    pub(super) waiting: VecDeque<ConnectionId>,
+    /// When to look for connections that let memory lie; `i64::MAX` while none is wanting.
+    pub(super) next_relief_ms: i64,
+    /// The clock of the turn before.
+    pub(super) last_turn_ms: i64,
 }
 
 impl ShardLoop {
@@ -67,6 +82,7 @@ impl ShardLoop {
         }
         let mut mail = Vec::new();
         loop {
+            self.last_turn_ms = self.now_ms;
             self.now_ms = SystemClock.wall_ms();
             self.shard.set_now(self.now_ms);
             while let Some(completion) = self.ring.next_completion() {
@@ -81,6 +97,7 @@ impl ShardLoop {
             }
             self.handle_time();
             self.settle();
+            self.relieve();
             if let Some(stopped) = self.poll_stopped() {
                 return Ok(stopped);
             }
@@ -173,33 +190,52 @@ impl ShardLoop {
             shard: &mut self.shard,
             ring: &mut self.ring,
             frames: &mut self.frames,
+            spare: &mut self.spare,
+            waiting: &mut self.waiting,
+            now_ms: self.now_ms,
             frame_bytes_max: self.config.socket_request_max_bytes,
             stopping: self.stop_deadline_ms.is_some(),
         };
         if is_same(id, client.id) {
-            client.last_active_ms = self.now_ms;
             act(&mut client, &mut lent);
+            client.count_buffer(&mut lent);
         }
         if client.is_gone() {
             client.forget(&mut lent);
             self.client_count -= 1;
-            self.feed_memory();
         } else if let Some(seat) = self.clients.get_mut(place) {
             *seat = Some(client);
         }
     }
 
-    /// A connection that went may have freed memory that another one waits for.
-    fn feed_memory(&mut self) {
-        let waiting: Vec<ConnectionId> = self
+    /// Those that wait for memory may get some now. While it is wanting, the worst of those that let it lie are closed.
+    fn relieve(&mut self) {
+        for _ in 0..self.waiting.len() {
+            let Some(id) = self.waiting.pop_front() else { break };
+            self.with_client(id, Client::feed);
+        }
+        if self.waiting.is_empty() && !self.shard.is_pressed() {
+            self.next_relief_ms = i64::MAX;
+        } else if self.next_relief_ms == i64::MAX {
+            self.next_relief_ms = self.now_ms.saturating_add(RELIEF_INTERVAL_MS);
+        } else if self.now_ms >= self.next_relief_ms {
+            self.next_relief_ms = self.now_ms.saturating_add(RELIEF_INTERVAL_MS);
+            self.close_stuck();
+        }
+    }
+
+    fn close_stuck(&mut self) {
+        let deadline_ms = self.last_turn_ms.saturating_sub(STUCK_MS);
+        let mut stuck: Vec<(u64, ConnectionId)> = self
             .clients
             .iter()
             .flatten()
-            .filter(|client| client.wants_memory())
-            .map(|client| client.id)
+            .filter(|client| client.stuck_since_ms().is_some_and(|since_ms| since_ms < deadline_ms))
+            .map(|client| (client.weight(&mut self.shard), client.id))
             .collect();
-        for id in waiting {
-            self.with_client(id, Client::process);
+        stuck.sort_unstable_by(|one, other| other.cmp(one));
+        for &(_, id) in stuck.iter().take(RELIEF_COUNT) {
+            self.with_client(id, |client, _| client.close());
         }
     }
 
@@ -261,20 +297,17 @@ impl ShardLoop {
         };
         let idle_ms = i64::try_from(idle_ms).unwrap_or(i64::MAX);
         self.next_idle_check_ms = self.now_ms.saturating_add((idle_ms / 10).clamp(10, 60_000));
-        let deadline = self.now_ms.saturating_sub(idle_ms);
+        // What had come before the last turn began has been looked at; later bytes may still wait for us.
+        let since_ms = self.last_turn_ms.saturating_sub(idle_ms);
         let idle: Vec<ConnectionId> = self
             .clients
             .iter()
             .flatten()
-            .filter(|client| client.last_active_ms < deadline)
+            .filter(|client| client.is_idle_since(since_ms, &mut self.shard))
             .map(|client| client.id)
             .collect();
         for id in idle {
-            self.with_client(id, |client, lent| {
-                if client.is_idle(lent.shard) || client.last_active_ms < deadline {
-                    client.close();
-                }
-            });
+            self.with_client(id, |client, _| client.close());
         }
     }
 
@@ -313,7 +346,15 @@ impl ShardLoop {
         let stop = self.stop_deadline_ms.map_or(i64::MAX, |_| self.now_ms.saturating_add(20));
         let unsent = if self.unsent.is_empty() { i64::MAX } else { self.now_ms.saturating_add(5) };
         let rebuild = self.rebuild.next_deadline_ms(self.shard.must_begin_anew());
-        let deadline = self.shard.next_deadline_ms().min(accept).min(idle).min(stop).min(unsent).min(rebuild);
+        let deadline = self
+            .shard
+            .next_deadline_ms()
+            .min(accept)
+            .min(idle)
+            .min(stop)
+            .min(unsent)
+            .min(rebuild)
+            .min(self.next_relief_ms);
         let timeout = (deadline != i64::MAX).then(|| {
             let wait_ms = deadline.saturating_sub(self.now_ms).clamp(0, 3_600_000);
             Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))

@@ -1,20 +1,21 @@
 //! One connection's bytes: receiving into frames, sending replies, and when to stop reading.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::token::Token;
 use crate::broker::connection::OutPiece;
 use crate::broker::connection::frames::{Next, next_frame};
-use crate::broker::shards::{ConnectionId, FrameFate, Shard};
-use crate::model::number::index;
+use crate::broker::shards::{ConnectionId, FrameFate, Intake, Shard};
+use crate::model::number::{index, wide};
 use crate::protocol::kafka::frame::PREFIX_BYTES;
 use crate::runtime::memory::{AlignedBuffer, Arena, BufferPool};
 use crate::runtime::net::Socket;
 use crate::runtime::ring::{OperationId, Ring, SendPiece};
 use crate::storage::shard::ReadPiece;
 
-/// A connection's buffer is given back when it is empty and larger than this. Unit: bytes.
-const BUFFER_BYTES_KEPT: usize = 8 << 10;
+/// The buffer that connections share is not kept when it is larger than this. Unit: bytes.
+const SPARE_BYTES_MAX: usize = 64 << 10;
 /// After so many small frames in a row a connection is received from with one standing operation.
 const SMALL_FRAMES_MIN: u32 = 4;
 
@@ -53,10 +54,18 @@ pub(super) struct Client {
     sending: bool,
     /// Bytes of the large frame under way that are still to come.
     large_bytes_left: usize,
-    /// A large frame found no memory; tried again when some comes back.
+    /// What was reserved for it.
+    large_bytes: usize,
+    /// It is in the list of those that wait for memory.
     wants_memory: bool,
     closing: bool,
-    pub(super) last_active_ms: i64,
+    last_active_ms: i64,
+    /// When the send under way began; it waits for the client to read.
+    sending_since_ms: Option<i64>,
+    /// When the first part of a frame came that waits for the client to send the rest.
+    partial_since_ms: Option<i64>,
+    /// What the shard has been told of the buffer's capacity.
+    counted_bytes: usize,
     /// Arena pieces of the send under way.
     sent: Vec<ReadPiece>,
 }
@@ -66,6 +75,11 @@ pub(super) struct Lent<'a> {
     pub(super) shard: &'a mut Shard<Arena>,
     pub(super) ring: &'a mut Ring,
     pub(super) frames: &'a mut BufferPool,
+    /// A buffer for the connection that receives next, so that those without a part of a frame have none.
+    pub(super) spare: &'a mut Vec<u8>,
+    /// Connections that wait for memory.
+    pub(super) waiting: &'a mut VecDeque<ConnectionId>,
+    pub(super) now_ms: i64,
     pub(super) frame_bytes_max: usize,
     pub(super) stopping: bool,
 }
@@ -82,9 +96,13 @@ impl Client {
             small_frames: 0,
             sending: false,
             large_bytes_left: 0,
+            large_bytes: 0,
             wants_memory: false,
             closing: false,
             last_active_ms: now_ms,
+            sending_since_ms: None,
+            partial_since_ms: None,
+            counted_bytes: 0,
             sent: Vec::new(),
         }
     }
@@ -94,13 +112,22 @@ impl Client {
         self.closing && matches!(self.receiving, Receiving::Nothing) && !self.sending
     }
 
-    pub(super) const fn wants_memory(&self) -> bool {
-        self.wants_memory
+    /// Whether nothing has happened since then, and it is the client's turn: to send, or to read.
+    pub(super) fn is_idle_since(&self, since_ms: i64, shard: &mut Shard<Arena>) -> bool {
+        let waits_for_us = self.stalled.is_some() || self.wants_memory || shard.has_waiting(self.id);
+        self.last_active_ms < since_ms && (self.sending || !waits_for_us)
     }
 
-    /// Whether it neither sends nor waits for a reply.
-    pub(super) fn is_idle(&self, shard: &mut Shard<Arena>) -> bool {
-        !self.sending && self.stalled.is_none() && !shard.has_waiting(self.id) && !shard.has_output(self.id)
+    /// Since when it holds memory that only the client can free, by reading or by sending the rest of a frame.
+    pub(super) fn stuck_since_ms(&self) -> Option<i64> {
+        let stuck = [self.sending_since_ms, self.partial_since_ms];
+        if self.closing { None } else { stuck.into_iter().flatten().min() }
+    }
+
+    /// Bytes that closing it would free.
+    pub(super) fn weight(&self, shard: &mut Shard<Arena>) -> u64 {
+        let pinned: u64 = self.sent.iter().map(ReadPiece::bytes).sum();
+        pinned + wide(shard.held_bytes(self.id) + self.large_bytes + self.buffer.capacity())
     }
 
     pub(super) fn close(&mut self) {
@@ -115,9 +142,13 @@ impl Client {
         if last {
             self.receiving = Receiving::Nothing;
         }
+        self.last_active_ms = lent.now_ms;
         if bytes.is_empty() {
             self.close();
             return;
+        }
+        if self.buffer.capacity() == 0 {
+            std::mem::swap(&mut self.buffer, lent.spare);
         }
         self.buffer.extend_from_slice(bytes);
         self.process(lent);
@@ -142,6 +173,9 @@ impl Client {
         lent: &mut Lent<'_>,
     ) {
         self.receiving = Receiving::Nothing;
+        self.last_active_ms = lent.now_ms;
+        self.partial_since_ms = None;
+        self.large_bytes = 0;
         if received_bytes < self.large_bytes_left || self.closing {
             lent.frames.give(frame);
             self.close();
@@ -190,12 +224,14 @@ impl Client {
 
     /// Hands over all whole frames that may be taken now, then goes on receiving.
     pub(super) fn process(&mut self, lent: &mut Lent<'_>) {
-        self.wants_memory = false;
-        while !self.closing && self.stalled.is_none() && !lent.stopping && lent.shard.takes_requests(self.id)
-        {
+        let mut is_partial = false;
+        while !self.closing && self.stalled.is_none() && !lent.stopping && self.may_process(lent) {
             let rest = self.buffer.get(self.start..).unwrap_or_default();
             match next_frame(rest, lent.frame_bytes_max) {
-                Next::Partial => break,
+                Next::Partial => {
+                    is_partial = !rest.is_empty();
+                    break;
+                }
                 Next::Invalid => self.close(),
                 Next::Large { bytes } => {
                     self.receive_large(bytes, lent);
@@ -215,8 +251,47 @@ impl Client {
                 }
             }
         }
-        self.tidy_buffer();
+        self.note_partial(is_partial, lent.now_ms);
+        self.tidy_buffer(lent);
         self.receive(lent);
+    }
+
+    /// Whether a request that has come may be taken. Not even want of memory keeps it, since it holds memory already.
+    fn may_process(&self, lent: &mut Lent<'_>) -> bool {
+        lent.shard.intake(self.id) != Intake::AfterReplies
+    }
+
+    /// Whether more may be received; if memory is wanting, it will be told when there is some.
+    fn may_receive(&mut self, lent: &mut Lent<'_>) -> bool {
+        match lent.shard.intake(self.id) {
+            Intake::Open => true,
+            Intake::AfterReplies => false,
+            Intake::AfterMemory => {
+                self.wait_for_memory(lent);
+                false
+            }
+        }
+    }
+
+    fn wait_for_memory(&mut self, lent: &mut Lent<'_>) {
+        if !self.wants_memory {
+            self.wants_memory = true;
+            lent.waiting.push_back(self.id);
+        }
+    }
+
+    /// There may be memory now.
+    pub(super) fn feed(&mut self, lent: &mut Lent<'_>) {
+        self.wants_memory = false;
+        self.process(lent);
+    }
+
+    fn note_partial(&mut self, is_partial: bool, now_ms: i64) {
+        if !is_partial {
+            self.partial_since_ms = None;
+        } else if self.partial_since_ms.is_none() {
+            self.partial_since_ms = Some(now_ms);
+        }
     }
 
     /// Asks for more bytes, unless the client must first read, or wait.
@@ -225,7 +300,7 @@ impl Client {
             && self.stalled.is_none()
             && !self.wants_memory
             && !lent.stopping
-            && lent.shard.takes_requests(self.id);
+            && self.may_receive(lent);
         match self.receiving {
             Receiving::Standing(_) if !takes => self.end_standing(lent),
             Receiving::Nothing if takes && self.small_frames >= SMALL_FRAMES_MIN => {
@@ -254,11 +329,10 @@ impl Client {
             self.end_standing(lent);
             return;
         }
-        let Some(mut frame) = lent.frames.take(bytes) else {
-            self.wants_memory = true;
-            return;
-        };
+        let Some(mut frame) = take_frame(bytes, lent) else { return self.wait_for_memory(lent) };
         frame.set_len(bytes);
+        self.large_bytes = frame.capacity();
+        self.note_partial(true, lent.now_ms);
         let have = self.buffer.get(self.start + PREFIX_BYTES..).unwrap_or_default();
         let from = have.len().min(bytes);
         if let (Some(target), Some(source)) = (frame.as_mut_slice().get_mut(..from), have.get(..from)) {
@@ -266,22 +340,38 @@ impl Client {
         }
         self.buffer.clear();
         self.start = 0;
-        self.tidy_buffer();
+        self.tidy_buffer(lent);
         self.receiving = Receiving::Once;
         self.large_bytes_left = bytes - from;
         lent.ring.receive_into(&self.socket, frame, from, Token::ReceiveLarge(self.id).encode());
     }
 
-    fn tidy_buffer(&mut self) {
+    fn tidy_buffer(&mut self, lent: &mut Lent<'_>) {
         if self.start == self.buffer.len() {
-            self.buffer.clear();
+            let mut buffer = std::mem::take(&mut self.buffer);
             self.start = 0;
-            if self.buffer.capacity() > BUFFER_BYTES_KEPT {
-                self.buffer = Vec::new();
+            if buffer.capacity() <= SPARE_BYTES_MAX && buffer.capacity() > lent.spare.capacity() {
+                buffer.clear();
+                *lent.spare = buffer;
             }
-        } else if self.start > 0 && self.stalled.is_none() {
-            self.buffer.drain(..self.start);
-            self.start = 0;
+        } else if self.stalled.is_none() {
+            // Not each time: the rest may be long, and be taken a little at a time.
+            if self.start > self.buffer.len() / 2 {
+                self.buffer.drain(..self.start);
+                self.start = 0;
+            }
+            if lent.shard.memory().is_tight() && self.buffer.capacity() / 4 > self.buffer.len() {
+                self.buffer.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Tells the shard what the buffer takes, after anything was done.
+    pub(super) fn count_buffer(&mut self, lent: &mut Lent<'_>) {
+        let capacity = self.buffer.capacity();
+        if capacity != self.counted_bytes {
+            lent.shard.change_partial_frames(self.counted_bytes, capacity);
+            self.counted_bytes = capacity;
         }
     }
 
@@ -308,12 +398,16 @@ impl Client {
             }
         }
         self.sending = true;
+        self.sending_since_ms = Some(lent.now_ms);
         lent.ring.send(&self.socket, pieces, Token::Send(self.id).encode());
     }
 
     /// A send has ended: the records may go, the next replies and requests may come.
     pub(super) fn handle_sent(&mut self, succeeded: bool, lent: &mut Lent<'_>) {
         self.sending = false;
+        self.sending_since_ms = None;
+        self.last_active_ms = lent.now_ms;
+        lent.shard.note_sent(self.id);
         lent.shard.release(self.sent.drain(..));
         if !succeeded {
             self.close();
@@ -328,6 +422,18 @@ impl Client {
         if let Some(Stalled::Large(frame)) = self.stalled {
             lent.frames.give(frame);
         }
+        lent.shard.change_partial_frames(self.counted_bytes, 0);
         lent.shard.close_connection(self.id);
     }
+}
+
+/// A buffer for a large frame, if there is room beside everything else that clients make the shard hold.
+fn take_frame(bytes: usize, lent: &mut Lent<'_>) -> Option<AlignedBuffer> {
+    let left_bytes = lent.shard.memory().left_bytes();
+    let over = |lent: &Lent<'_>| lent.frames.alive_bytes().saturating_add(bytes) > left_bytes;
+    if over(lent) {
+        lent.frames.trim();
+    }
+    // A frame may always stand there alone: one of the largest size must get through some time.
+    if over(lent) && lent.frames.alive_bytes() > 0 { None } else { lent.frames.take(bytes) }
 }

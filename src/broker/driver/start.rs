@@ -1,5 +1,6 @@
 //! Start-up: ask the machine, lock the data, read the metadata, recover the logs, listen, start the shard.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
@@ -16,10 +17,10 @@ use super::logs::Life;
 use super::rebuild::Rebuild;
 use super::shard_loop::{ShardLoop, Stopped};
 use crate::broker::shards::Shard;
+use crate::broker::shards::memory::frame_bytes_max;
 use crate::config::{self, BrokerConfig, Host, ShardCores};
 use crate::controller::Controller;
 use crate::model::image::Endpoint;
-use crate::model::number::index;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::disk::RealDisk;
 use crate::runtime::mailbox::{Sender, mailbox};
@@ -221,7 +222,7 @@ pub(super) fn start_shard(
             let (log, partitions) = life.open(&mut storage, arena, &image, recovered)?;
             let config = Arc::clone(&life.config);
             let now_ms = SystemClock.wall_ms();
-            let frames = BufferPool::new(frame_pool_bytes(&config));
+            let frames = BufferPool::new(frame_bytes_max(&config));
             let shard_loop = ShardLoop {
                 shard: Shard::new(log, Arc::clone(&config), image, partitions),
                 ring,
@@ -240,6 +241,10 @@ pub(super) fn start_shard(
                 unsent: Vec::new(),
                 life,
                 rebuild: Rebuild::default(),
+                spare: Vec::new(),
+                waiting: VecDeque::new(),
+                next_relief_ms: i64::MAX,
+                last_turn_ms: now_ms,
             };
             shard_loop.run()
         })();
@@ -256,14 +261,4 @@ pub(super) fn start_shard(
             _ => Err(Error::ShardEnded),
         },
     }
-}
-
-/// Room for large request frames: what the other pools leave.
-fn frame_pool_bytes(config: &BrokerConfig) -> usize {
-    config
-        .memory_bytes
-        .saturating_sub(config.arena_bytes)
-        .saturating_sub(config.read_cache_bytes)
-        .min(config.queued_max_request_bytes.map_or(usize::MAX, index))
-        .max(config.socket_request_max_bytes + 4096)
 }

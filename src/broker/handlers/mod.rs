@@ -37,8 +37,8 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, fr
     if !known && api_key != ApiKey::ApiVersions {
         return Fate::Close;
     }
-    let Some(seat) = shard.connection(connection) else { return Fate::Close };
-    let request = seat.begin_request();
+    let held_bytes = held_bytes(api_key, frame.len());
+    let Some(request) = shard.begin_request(connection, held_bytes) else { return Fate::Close };
     let id = RequestId { connection, request, api_key, api_version, correlation_id };
     let Some(body) = frame.get_mut(body_start..) else { return Fate::Close };
     match api_key {
@@ -58,6 +58,17 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, fr
         | ApiKey::OffsetForLeaderEpoch
         | ApiKey::DescribeLogDirs
         | ApiKey::CreatePartitions => Fate::Close,
+    }
+}
+
+/// What a request holds while it waits, by the length of its frame: what is remembered of a partition takes more than it
+/// takes on the wire. Records are not remembered: the log has them.
+fn held_bytes(api_key: ApiKey, frame_bytes: usize) -> usize {
+    const HELD_PER_BYTE: usize = 8;
+    const PRODUCE_BYTES_MAX: usize = 64 << 10;
+    match api_key {
+        ApiKey::Produce => frame_bytes.min(PRODUCE_BYTES_MAX),
+        _ => frame_bytes.saturating_mul(HELD_PER_BYTE),
     }
 }
 

@@ -5,12 +5,14 @@
 //! ([`partitions`]); with one shard that is this one, at once.
 
 pub mod control;
+pub mod memory;
 pub mod partitions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::control::{Asked, ControlAnswer, ControlQuestion, ProducerIds};
+use self::memory::Memory;
 use self::partitions::Partitions;
 use super::connection::{Connection, OutPiece};
 use super::handlers::{self, Fate};
@@ -30,6 +32,9 @@ const COPIED_BYTES_MAX: usize = 8 << 10;
 const PINNED_SHARE: u64 = 4;
 /// One reply takes at most one part in so many of what replies may still pin.
 const REPLY_SHARE: u64 = 2;
+
+/// What a connection may hold of replies while memory is tight. Unit: bytes.
+const TIGHT_REPLY_BYTES_MAX: usize = 16 << 10;
 
 /// Names a connection; the generation keeps a late reply from reaching the next connection in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +64,16 @@ pub enum FrameFate {
     Stalled,
     /// The client broke the protocol: close the connection.
     Close,
+}
+
+/// Whether more requests of a connection are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    Open,
+    /// When its client has taken what it is owed.
+    AfterReplies,
+    /// When memory comes back from anybody.
+    AfterMemory,
 }
 
 /// What the driver is told about its connections.
@@ -99,6 +114,7 @@ pub struct Shard<M> {
     pinned_bytes: u64,
     /// The controller's answer to [`Self::ask_for_new_life`].
     new_life: Option<bool>,
+    memory: Memory,
 }
 
 impl<M: ArenaMemory> Shard<M> {
@@ -110,6 +126,7 @@ impl<M: ArenaMemory> Shard<M> {
         image: Arc<Image>,
         partitions: Partitions,
     ) -> Self {
+        let memory = Memory::new(&config);
         Self {
             log,
             config,
@@ -130,6 +147,7 @@ impl<M: ArenaMemory> Shard<M> {
             writer: Writer::new(),
             pinned_bytes: 0,
             new_life: None,
+            memory,
         }
     }
 
@@ -196,6 +214,7 @@ impl<M: ArenaMemory> Shard<M> {
             return;
         }
         let Some(mut connection) = seat.connection.take() else { return };
+        self.memory.change_replies(connection.held_bytes(), 0);
         if let Some(stalled) = seat.stalled.take() {
             self.produces.abandon(stalled.pending);
         }
@@ -347,14 +366,47 @@ impl<M: ArenaMemory> Shard<M> {
         self.connection(id).map(Connection::take_outgoing).unwrap_or_default()
     }
 
-    /// Whether something is ready to be sent.
-    pub fn has_output(&mut self, id: ConnectionId) -> bool {
-        self.connection(id).is_some_and(|connection| connection.has_outgoing())
+    /// What was taken last is sent.
+    pub fn note_sent(&mut self, id: ConnectionId) {
+        self.change(id, Connection::note_sent);
     }
 
-    /// Whether the connection takes another request: its client reads its replies.
-    pub fn takes_requests(&mut self, id: ConnectionId) -> bool {
-        self.connection(id).is_some_and(|connection| connection.takes_requests())
+    /// Whether the connection takes another request: its client reads its replies, and there is memory.
+    pub fn intake(&mut self, id: ConnectionId) -> Intake {
+        let (tight, full) = (self.memory.is_tight(), self.memory.is_full());
+        match self.connection(id) {
+            Some(connection)
+                if !connection.takes_requests()
+                    || tight && connection.reply_bytes() > TIGHT_REPLY_BYTES_MAX =>
+            {
+                Intake::AfterReplies
+            }
+            Some(_) if full => Intake::AfterMemory,
+            Some(_) => Intake::Open,
+            None => Intake::AfterReplies,
+        }
+    }
+
+    /// What clients make this shard hold.
+    #[must_use]
+    pub const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// A connection's buffer for parts of frames had a capacity of `before` bytes, and has one of `now`.
+    pub const fn change_partial_frames(&mut self, before: usize, now: usize) {
+        self.memory.change_partial_frames(before, now);
+    }
+
+    /// Bytes of memory that the connection's requests and replies hold.
+    pub fn held_bytes(&mut self, id: ConnectionId) -> usize {
+        self.connection(id).map_or(0, |connection| connection.held_bytes())
+    }
+
+    /// Whether replies that are not taken keep others from theirs.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.memory.is_tight() || self.reply_bytes_left() < handlers::data::fetch::REPLY_BYTES_MIN
     }
 
     /// Whether requests of the connection wait for their replies.
@@ -375,6 +427,21 @@ impl<M: ArenaMemory> Shard<M> {
 
     pub(in crate::broker) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.seat(id)?.connection.as_mut()
+    }
+
+    /// Does something to a connection that may change what it holds.
+    fn change<T>(&mut self, id: ConnectionId, act: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+        let connection = self.connection(id)?;
+        let before = connection.held_bytes();
+        let result = act(connection);
+        let now = connection.held_bytes();
+        self.memory.change_replies(before, now);
+        Some(result)
+    }
+
+    /// A slot for the reply to a request that holds so many bytes until it is answered.
+    pub(in crate::broker) fn begin_request(&mut self, id: ConnectionId, held_bytes: usize) -> Option<u64> {
+        self.change(id, |connection| connection.begin_request(held_bytes))
     }
 
     /// Which of the broker's listeners the client came by.
@@ -403,7 +470,9 @@ impl<M: ArenaMemory> Shard<M> {
             && seat.generation == to.connection.generation
             && let Some(connection) = &mut seat.connection
         {
+            let before = connection.held_bytes();
             connection.answer(to.request, &writer, lent);
+            self.memory.change_replies(before, connection.held_bytes());
             if connection.has_outgoing() && !seat.listed {
                 seat.listed = true;
                 self.with_output.push(to.connection);
@@ -448,7 +517,9 @@ impl<M: ArenaMemory> Shard<M> {
             && seat.generation == to.connection.generation
             && let Some(connection) = &mut seat.connection
         {
+            let before = connection.held_bytes();
             connection.answer_nothing(to.request);
+            self.memory.change_replies(before, connection.held_bytes());
             if connection.has_outgoing() && !seat.listed {
                 seat.listed = true;
                 self.with_output.push(to.connection);

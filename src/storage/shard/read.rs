@@ -31,6 +31,15 @@ pub enum ReadPiece {
     Cached { buffer: Arc<AlignedBuffer>, from: u64, bytes: u64 },
 }
 
+impl ReadPiece {
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        match self {
+            Self::Arena { bytes, .. } | Self::Cached { bytes, .. } => *bytes,
+        }
+    }
+}
+
 /// What a read gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadDone {

@@ -17,7 +17,7 @@ use crate::storage::partition::PartitionLog;
 use crate::storage::shard::{ReadError, ReadPiece};
 
 /// With less than this left of what replies may hold, none is made. Unit: bytes.
-const REPLY_BYTES_MIN: u64 = 1 << 10;
+pub const REPLY_BYTES_MIN: u64 = 1 << 10;
 /// From this version on topics are named by id.
 const TOPIC_IDS_FROM_VERSION: i16 = 13;
 

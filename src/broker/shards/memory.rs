@@ -1,0 +1,97 @@
+//! What clients make one shard hold beside the arena and the read cache: requests that wait, encoded replies, and frames of
+//! which a part has come. Their sum has a bound, what `memory.bytes` leaves; large frames take from the same.
+//!
+//! Pure. Two thresholds below the bound: over the first, a connection that holds replies is read from no more until its
+//! client has taken them; over the second, nobody is.
+
+use crate::config::BrokerConfig;
+use crate::model::number::index;
+
+/// Over one part in so many of the bound, who holds replies is read from no more.
+const TIGHT_SHARE: usize = 4;
+/// Over one part in so many of the bound, nobody is read from.
+const FULL_SHARE: usize = 2;
+
+/// One shard's account. Unit: bytes.
+#[derive(Debug)]
+pub struct Memory {
+    bytes_max: usize,
+    /// Of waiting requests and of replies until they are sent.
+    replies: usize,
+    /// Capacities of buffers with parts of frames.
+    partial_frames: usize,
+}
+
+impl Memory {
+    /// An empty account with the bound that the settings leave.
+    #[must_use]
+    pub fn new(config: &BrokerConfig) -> Self {
+        Self { bytes_max: frame_bytes_max(config), replies: 0, partial_frames: 0 }
+    }
+
+    /// A connection's requests and replies held `before`, and hold `now`.
+    pub const fn change_replies(&mut self, before: usize, now: usize) {
+        self.replies = (self.replies + now).saturating_sub(before);
+    }
+
+    /// A connection's buffer had a capacity of `before`, and has one of `now`.
+    pub const fn change_partial_frames(&mut self, before: usize, now: usize) {
+        self.partial_frames = (self.partial_frames + now).saturating_sub(before);
+    }
+
+    /// All that is counted here.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.replies + self.partial_frames
+    }
+
+    /// What large frames may take beside it.
+    #[must_use]
+    pub const fn left_bytes(&self) -> usize {
+        self.bytes_max.saturating_sub(self.held_bytes())
+    }
+
+    /// Whether connections that hold replies must wait.
+    #[must_use]
+    pub const fn is_tight(&self) -> bool {
+        self.held_bytes() > self.bytes_max / TIGHT_SHARE
+    }
+
+    /// Whether all must wait.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.held_bytes() > self.bytes_max / FULL_SHARE
+    }
+}
+
+/// Room for requests and replies: what `memory.bytes` leaves beside the arena and the read cache.
+#[must_use]
+pub fn frame_bytes_max(config: &BrokerConfig) -> usize {
+    config
+        .memory_bytes
+        .saturating_sub(config.arena_bytes)
+        .saturating_sub(config.read_cache_bytes)
+        .min(config.queued_max_request_bytes.map_or(usize::MAX, index))
+        .max(config.socket_request_max_bytes + 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thresholds_come_one_after_the_other() {
+        let mut memory = Memory { bytes_max: 100, replies: 0, partial_frames: 0 };
+        memory.change_partial_frames(0, 20);
+        memory.change_replies(0, 5);
+        assert!(!memory.is_tight());
+        memory.change_replies(5, 29);
+        assert!(memory.is_tight() && !memory.is_full());
+        assert_eq!(memory.left_bytes(), 51);
+        memory.change_partial_frames(20, 80);
+        assert!(memory.is_full());
+        memory.change_replies(29, 0);
+        memory.change_partial_frames(80, 0);
+        assert_eq!(memory.held_bytes(), 0);
+    }
+}

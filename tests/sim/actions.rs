@@ -66,6 +66,10 @@ impl World {
                         let log = self.shards[shard].log.partition(slot).expect("a partition");
                         self.partitions[partition].observe(log)?;
                         self.partitions[partition].end_truncation();
+                        // What was cut off still lies behind the end, and looks as good as new.
+                        if self.will_be_killed && self.random.chance(300) {
+                            self.steps.die_behind_publication(self.random.below(3));
+                        }
                     }
                 }
             }

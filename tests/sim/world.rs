@@ -49,6 +49,8 @@ pub struct World {
     clean: bool,
     /// This life ends the story: nothing breaks any more.
     last_life: bool,
+    /// This life ends with the death of the process.
+    pub will_be_killed: bool,
     bug: Option<SeededBug>,
 }
 
@@ -102,6 +104,7 @@ impl World {
             arena_gone: false,
             clean: false,
             last_life: false,
+            will_be_killed: false,
             bug,
             plan,
         };
@@ -116,9 +119,14 @@ impl World {
             self.start()?;
             self.set_faults(!self.last_life);
             let end = self.draw_end();
+            self.will_be_killed = end == End::Killed;
             if end != End::Clean || self.random.chance(200) {
                 let actions = self.plan.actions_max;
-                self.steps.die_after(self.random.below(actions * 12));
+                if self.will_be_killed && self.random.chance(300) {
+                    self.steps.die_behind_publication(self.random.below(actions));
+                } else {
+                    self.steps.die_after(self.random.below(actions * 12));
+                }
             }
             let outcome =
                 self.act().and_then(|()| if end == End::Clean { self.stop() } else { Err(Stop::Died) });
@@ -129,6 +137,7 @@ impl World {
             }
         }
         self.last_life = true;
+        self.will_be_killed = false;
         self.start()?;
         self.finish()
     }

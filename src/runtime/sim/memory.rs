@@ -81,6 +81,7 @@ impl ArenaMemory for SimMemory {
     fn publish(&mut self, position: usize, value: u64) {
         assert_eq!(position % 8, 0, "a published value must be aligned");
         self.store(position, &value.to_ne_bytes(), true);
+        self.steps.note_publication();
     }
 
     fn load(&self, position: usize) -> u64 {

@@ -23,11 +23,15 @@ pub struct SimSteps {
 struct Shared {
     taken: AtomicU64,
     last: AtomicU64,
+    /// Publications to come before the one behind which the machine dies; `u64::MAX`: it does not.
+    publications: AtomicU64,
 }
 
 impl Default for SimSteps {
     fn default() -> Self {
-        Self { shared: Arc::new(Shared { taken: AtomicU64::new(0), last: AtomicU64::new(u64::MAX) }) }
+        let never = || AtomicU64::new(u64::MAX);
+        let shared = Shared { taken: AtomicU64::new(0), last: never(), publications: never() };
+        Self { shared: Arc::new(shared) }
     }
 }
 
@@ -38,8 +42,28 @@ impl SimSteps {
         self.shared.last.store(taken.saturating_add(count), Ordering::Relaxed);
     }
 
+    /// The machine lives for `count` more publications and dies right behind the next, so that nothing that should have come
+    /// before it may come after.
+    pub fn die_behind_publication(&self, count: u64) {
+        self.shared.publications.store(count, Ordering::Relaxed);
+    }
+
+    /// A value was published in memory that outlives the process.
+    pub(super) fn note_publication(&self) {
+        match self.shared.publications.load(Ordering::Relaxed) {
+            u64::MAX => {}
+            0 => {
+                self.shared.publications.store(u64::MAX, Ordering::Relaxed);
+                let taken = self.shared.taken.load(Ordering::Relaxed);
+                self.shared.last.fetch_min(taken.saturating_sub(1), Ordering::Relaxed);
+            }
+            left => self.shared.publications.store(left - 1, Ordering::Relaxed),
+        }
+    }
+
     /// The machine lives, and will.
     pub fn live(&self) {
+        self.shared.publications.store(u64::MAX, Ordering::Relaxed);
         self.shared.taken.store(0, Ordering::Relaxed);
         self.shared.last.store(u64::MAX, Ordering::Relaxed);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ringlog::client::{Connection, Error};
+use ringlog::client::{Connection, Error, Settings};
 use ringlog::model::{ProducerEpoch, ProducerId};
 use ringlog::protocol::kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ringlog::protocol::kafka::messages::produce::{
@@ -95,16 +95,24 @@ impl Producer {
         }
     }
 
-    /// Produces until the connection is lost, or the log behind it. What was on the way then is unknown: an idempotent producer sends it again
-    /// in its next life, the others forget it and never use its counters again.
-    pub fn run_until_lost(&mut self, broker: &str, settings: &ringlog::client::Settings, count: &AtomicU64) {
+    /// Produces until the connection is lost, or the log behind it. What was on the way then is unknown: an idempotent
+    /// producer sends it again in its next life, the others forget it and never use its counters again.
+    ///
+    /// What the broker went through may have passed a producer by: when it is `over` that one waits for its answers, and ends.
+    fn run_until_lost(&mut self, broker: &str, settings: &Settings, count: &AtomicU64, over: &AtomicBool) {
         let result = Connection::open(broker, settings).and_then(|mut connection| {
             self.begin(&mut connection)?;
             loop {
+                if over.load(Ordering::Relaxed) {
+                    while !self.requests.is_empty() {
+                        self.receive(&mut connection, count)?;
+                    }
+                    return Ok(());
+                }
                 self.step(&mut connection, count)?;
             }
         });
-        let Err::<(), Error>(error) = result else { return };
+        let Err(error) = result else { return };
         assert!(error.is_connection_lost(), "producer {}: {error}", self.number);
         self.forget_unknown();
     }
@@ -269,8 +277,8 @@ pub fn run_until<T>(
     let (address, settings) = (broker.address.clone(), broker.settings());
     thread::scope(|scope| {
         for producer in producers {
-            let (address, settings, count) = (&address, &settings, &count);
-            scope.spawn(move || producer.run_until_lost(address, settings, count));
+            let (address, settings, count, over) = (&address, &settings, &count, &over);
+            scope.spawn(move || producer.run_until_lost(address, settings, count, over));
         }
         let (address, settings, over) = (&address, &settings, &over);
         scope.spawn(move || {

@@ -123,6 +123,13 @@ impl Error {
                 .is_some_and(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 
+    /// The process or the machine has no more open files, or no memory, to give just now.
+    #[must_use]
+    pub fn is_out_of_handles(&self) -> bool {
+        let Self::Disk { source, .. } = self else { return false };
+        matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+    }
+
     fn kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Disk { source, .. } => Some(source.kind()),

@@ -56,7 +56,8 @@ pub fn run_task<D: BlockingDisk>(disk: &D, task: &Task, file: Option<&D::File>) 
 /// What the core is told of an error.
 #[must_use]
 pub fn fault_of(error: &Error) -> Fault {
-    if error.is_storage_full() {
+    // Open files and memory come back as room on the disk does.
+    if error.is_storage_full() || error.is_out_of_handles() {
         Fault::NoSpace
     } else if error.is_not_found() {
         Fault::NotFound

@@ -25,12 +25,13 @@ fn a_commit_log_that_cannot_be_written_is_begun_anew() {
     let mut broker = scratch.start(&[]);
     broker.create_topic("synced", 2, &[("ringlog.durability", "synced")]);
     broker.create_topic("written", 2, &[("ringlog.durability", "written")]);
-    for round in 1..=2 * soak() {
+    for round in 1..=2 * usize::try_from(soak()).unwrap() {
         broker = run_until(broker, &mut producers, &mut ledger, 100, |broker| {
+            let refused = broker.said().matches(REFUSED).count();
             // No file of the broker may be written beyond this any more.
             limit_file_size(&broker, "65536");
             wait_until_said(&broker, FAILED, round);
-            wait_until_said(&broker, REFUSED, 1);
+            wait_until_said(&broker, REFUSED, refused + 1);
             limit_file_size(&broker, "unlimited");
             wait_until_said(&broker, RENEWED, round);
             broker
@@ -60,9 +61,9 @@ fn limit_file_size(broker: &Broker, limit: &str) {
     assert!(status.unwrap().success(), "prlimit (util-linux) is needed");
 }
 
-fn wait_until_said(broker: &Broker, text: &str, times: u32) {
+fn wait_until_said(broker: &Broker, text: &str, times: usize) {
     let deadline = Instant::now() + PATIENCE;
-    while broker.said().matches(text).count() < usize::try_from(times).unwrap() {
+    while broker.said().matches(text).count() < times {
         assert!(Instant::now() < deadline, "does not say {text:?}: {}", broker.said());
         thread::sleep(Duration::from_millis(5));
     }

@@ -24,6 +24,11 @@ use crate::storage::shard::{ShardLog, ShardOptions, commit_file_path};
 
 /// Share of the open files that segments may have.
 const SEGMENT_FILES_SHARE: u64 = 2;
+/// More are not worth their memory.
+const SEGMENT_FILES_MAX: u64 = 4_096;
+
+/// Open files for everything that is neither a segment nor a connection.
+const OTHER_FILES: u64 = 64;
 
 /// What the lives of a shard's log have in common, and the number of this one.
 #[derive(Clone)]
@@ -50,6 +55,15 @@ impl Life {
         }
         claim_arena(&mut arena, &self.recovery, 0);
         Ok((arena, recovered))
+    }
+
+    /// How many files connections may be.
+    pub(super) fn open_files_for_clients(&self) -> u64 {
+        self.open_files.saturating_sub(self.segment_files()).saturating_sub(OTHER_FILES).max(1)
+    }
+
+    fn segment_files(&self) -> u64 {
+        (self.open_files / SEGMENT_FILES_SHARE).min(SEGMENT_FILES_MAX)
     }
 
     /// Recovers after a life of this process. Blocks; to be repeated when it fails.
@@ -91,7 +105,7 @@ impl Life {
             incarnation: recovery.incarnation,
             commit_depth: index(u64::from(config.commit_log_depth)),
             commit_bytes_max: config.commit_log_bytes_max,
-            open_files_max: index(self.open_files / SEGMENT_FILES_SHARE).min(4_096),
+            open_files_max: index(self.segment_files()),
             retained_bytes: config.arena_bytes as u64 / 4,
             read_cache_bytes: config.read_cache_bytes as u64,
             producer_expiration_ms: signed(config.producer_id_expiration_ms),

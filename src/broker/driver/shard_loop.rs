@@ -61,7 +61,7 @@ pub(super) struct ShardLoop {
     pub(super) stop_deadline_ms: Option<i64>,
     pub(super) now_ms: i64,
     /// Questions that found the control thread's mailbox full.
-    pub(super) unsent: Vec<FromShard>,
+    pub(super) unsent: VecDeque<FromShard>,
     pub(super) life: Life,
     pub(super) rebuild: Rebuild,
     /// An empty buffer for the connection that receives next.
@@ -128,7 +128,7 @@ impl ShardLoop {
             }
         }
         while let Some(question) = self.shard.poll_question() {
-            self.unsent.push(FromShard::Question(question));
+            self.unsent.push_back(FromShard::Question(question));
         }
         self.send_questions();
         while !self.rebuild.is_draining()
@@ -142,10 +142,10 @@ impl ShardLoop {
     }
 
     fn send_questions(&mut self) {
-        while let Some(question) = self.unsent.pop() {
+        while let Some(question) = self.unsent.pop_front() {
             if let Err(refused) = self.to_control.send(question) {
                 match refused {
-                    crate::runtime::mailbox::Refused::Full(question) => self.unsent.push(question),
+                    crate::runtime::mailbox::Refused::Full(question) => self.unsent.push_front(question),
                     crate::runtime::mailbox::Refused::Closed(_) => {}
                 }
                 return;
@@ -250,9 +250,7 @@ impl ShardLoop {
             self.accept_again.push((self.now_ms + ACCEPT_RETRY_MS, listener));
         }
         let Ok(socket) = result else { return };
-        if self.stop_deadline_ms.is_some()
-            || self.client_count >= index(u64::from(self.config.max_connections))
-        {
+        if self.stop_deadline_ms.is_some() || self.client_count >= self.client_count_max() {
             return;
         }
         let id = self.shard.open_connection(listener);
@@ -265,6 +263,12 @@ impl ShardLoop {
             self.client_count += 1;
         }
         self.with_client(id, Client::process);
+    }
+
+    /// `max.connections`, and no more than open files allow beside those of the log, which must not want for any.
+    fn client_count_max(&self) -> usize {
+        let files = index(self.life.open_files_for_clients());
+        index(u64::from(self.config.max_connections)).min(files)
     }
 
     pub(super) fn handle_mail(&mut self, message: ToShard) {

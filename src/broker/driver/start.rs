@@ -238,7 +238,7 @@ pub(super) fn start_shard(
                 next_idle_check_ms: now_ms,
                 stop_deadline_ms: None,
                 now_ms,
-                unsent: Vec::new(),
+                unsent: VecDeque::new(),
                 life,
                 rebuild: Rebuild::default(),
                 spare: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::broker::shards::RequestId;
+use crate::broker::shards::{ConnectionId, RequestId};
 use crate::model::{Offset, TopicId};
 use crate::storage::PartitionSlot;
 
@@ -84,6 +84,16 @@ impl Fetches {
             return None;
         }
         self.remove(id)
+    }
+
+    /// Forgets the fetches of a connection that is gone: nobody waits for them.
+    pub fn forget(&mut self, connection: ConnectionId) {
+        let of_it =
+            |(&id, fetch): (&FetchId, &PendingFetch)| (fetch.request.connection == connection).then_some(id);
+        let ids: Vec<FetchId> = self.waiting.iter().filter_map(of_it).collect();
+        for id in ids {
+            self.remove(id);
+        }
     }
 
     fn remove(&mut self, id: FetchId) -> Option<PendingFetch> {

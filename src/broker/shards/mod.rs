@@ -184,9 +184,14 @@ impl<M: ArenaMemory> Shard<M> {
         self.log.must_begin_anew()
     }
 
-    /// Takes all partitions out of service; whoever waits for one is told by [`Self::handle_events`].
+    /// Takes all partitions out of service, and tells whoever waits for one.
     pub fn fail_all(&mut self) {
         self.log.fail_all();
+        self.handle_events();
+        // A fetch may wait on no partition at all.
+        while let Some(fetch) = self.fetches.poll_expired(i64::MAX) {
+            handlers::data::fetch::give_up(self, fetch);
+        }
     }
 
     /// A client has connected by the listener of this number.
@@ -219,6 +224,9 @@ impl<M: ArenaMemory> Shard<M> {
             self.produces.abandon(stalled.pending);
         }
         self.release(connection.drain_records());
+        // Produces stay until they are acknowledged: their batches are in the log.
+        self.fetches.forget(id);
+        self.lists.retain(|list| list.request.connection != id);
         self.free_seats.push(id.index);
     }
 

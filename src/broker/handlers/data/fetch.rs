@@ -318,6 +318,12 @@ pub fn handle_ready<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
     handle_advanced(shard, slot);
 }
 
+/// Answers a fetch that has waited long enough.
+pub fn give_up<M: ArenaMemory>(shard: &mut Shard<M>, mut fetch: PendingFetch) {
+    fetch.bytes_min = 0;
+    try_answer(shard, fetch);
+}
+
 /// Answers fetches whose time is up, with whatever there is.
 pub fn handle_time<M: ArenaMemory>(shard: &mut Shard<M>) {
     while let Some(fetch) = shard.fetches.poll_expired(shard.now_ms) {

@@ -32,7 +32,7 @@ struct Part {
 /// A request that waits for the disk.
 #[derive(Clone, Debug)]
 pub struct PendingList {
-    request: RequestId,
+    pub request: RequestId,
     topics: Vec<(String, Vec<Part>)>,
 }
 

@@ -159,11 +159,16 @@ fn encoded<'m, M: Request<'m>>(version: i16, request: &M) -> Vec<u8> {
 fn attack(address: &str, connections: usize) {
     let versions = encoded(0, &ApiVersionsRequest::default());
     let mut random = Random::new(8);
-    let mut open: Vec<(Attack, TcpStream)> = (0..connections)
-        .map(|number| (ATTACKS[number % ATTACKS.len()], TcpStream::connect(address).unwrap()))
-        .collect();
-    for (attack, stream) in &mut open {
-        begin(*attack, stream, &versions, &mut random);
+    // The slow ones come last: on a busy machine they would be idle for too long before they send anything.
+    let attacks = (0..connections).map(|number| ATTACKS[number % ATTACKS.len()]);
+    let (slow, fast): (Vec<Attack>, Vec<Attack>) = attacks.partition(|attack| *attack == Attack::Slow);
+    let mut open: Vec<(Attack, TcpStream)> = Vec::new();
+    for attacks in [fast, slow] {
+        let begun = open.len();
+        open.extend(attacks.into_iter().map(|attack| (attack, TcpStream::connect(address).unwrap())));
+        for (attack, stream) in &mut open[begun..] {
+            begin(*attack, stream, &versions, &mut random);
+        }
     }
     for byte in &versions {
         for (_, stream) in open.iter_mut().filter(|(attack, _)| *attack == Attack::Slow) {

@@ -24,10 +24,12 @@ pub struct Places {
     pub loader_cpu: Cpu,
 }
 
-const RINGLOG_ADDRESS: &str = "127.0.0.1:39092";
-const FLOOR_ADDRESS: &str = "127.0.0.1:39192";
-const KAFKA_ADDRESS: &str = "127.0.0.1:39292";
-const KAFKA_CONTROLLER: &str = "127.0.0.1:39293";
+// Below the range of ephemeral ports: one who tries to connect there before somebody listens could be given the same port, and
+// be connected to himself.
+const RINGLOG_ADDRESS: &str = "127.0.0.1:29092";
+const FLOOR_ADDRESS: &str = "127.0.0.1:29192";
+const KAFKA_ADDRESS: &str = "127.0.0.1:29292";
+const KAFKA_CONTROLLER: &str = "127.0.0.1:29293";
 
 /// How a floor is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ impl Places {
             name: "floor",
             command,
             address: FLOOR_ADDRESS,
-            ready: Ready::Accepts,
+            ready: Ready::Says("floor listening"),
             cpu: Some(self.broker_cpu),
             log: &self.work.join("floor.log"),
             made: Vec::new(),

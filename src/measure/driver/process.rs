@@ -18,6 +18,8 @@ pub enum Ready {
     Answers,
     /// It takes connections.
     Accepts,
+    /// It prints this. A port says less: what listened there before may take connections for a moment after its death.
+    Says(&'static str),
 }
 
 /// What is started, and how.
@@ -52,6 +54,12 @@ const PAUSE: Duration = Duration::from_micros(200);
 /// Longest time until a server that was asked to end has ended.
 const END_PATIENCE: Duration = Duration::from_secs(20);
 
+fn has_said(log: &Path, from: u64, text: &str) -> bool {
+    let said = std::fs::read(log).unwrap_or_default();
+    let new = usize::try_from(from).ok().and_then(|from| said.get(from..)).unwrap_or_default();
+    String::from_utf8_lossy(new).contains(text)
+}
+
 impl Server {
     /// Starts it and waits until it serves.
     ///
@@ -63,12 +71,14 @@ impl Server {
         let output = File::options().create(true).append(true).open(log).map_err(failed)?;
         command.stdin(Stdio::null()).stdout(output.try_clone().map_err(failed)?).stderr(output);
         let settings = Settings { connect_timeout: Duration::from_secs(1), ..Settings::new(address)? };
+        let said_before = std::fs::metadata(log).map_or(0, |found| found.len());
         let began = Instant::now();
         let child = spawn_on(cpu, command, name)?;
         let mut server = Self { name, child, ready_after: Duration::ZERO, made };
         while began.elapsed() < PATIENCE {
             let serves = match ready {
                 Ready::Accepts => TcpStream::connect(address).is_ok(),
+                Ready::Says(text) => has_said(log, said_before, text),
                 Ready::Answers => Connection::open(address, &settings).is_ok(),
             };
             if serves {

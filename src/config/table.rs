@@ -97,7 +97,7 @@ settings! {
         listeners: Vec<Listener> = "listeners" {
             meaning: "Addresses to listen on, as PLAINTEXT://host:port, separated by commas; several may share the \
                 one name PLAINTEXT (Kafka has at most one address per name, or two of one port), an empty host is \
-                every address, port 0 any free port.",
+                every IPv4 address, port 0 any free port.",
             kind: Kind::Text { kafka_type: KafkaType::List, form: "PLAINTEXT://host:port, separated by commas" },
             default: DefaultValue::Text("PLAINTEXT://127.0.0.1:9092,PLAINTEXT://[::1]:9092"),
             reason: "there is no access control yet, so only this machine may connect unless told otherwise",

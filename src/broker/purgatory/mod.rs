@@ -1,4 +1,5 @@
-//! Requests that wait: produces for durability, fetches for data. Bounded by the slots of their connections.
+//! Requests that wait: produces for durability, fetches for data. Bounded by the slots of their connections and the
+//! shard's account ([`super::shards::memory`]); fetches end with their connection.
 
 pub mod fetch;
 pub mod produce;

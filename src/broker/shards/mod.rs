@@ -1,8 +1,8 @@
 //! The core of one shard: its connections, its partitions, and the requests between them.
 //!
 //! Lives: one per shard, on its thread. Pure: frames, completions and the time come in through `handle_*`; what must leave
-//! is asked for with `poll_*`. Whatever a request wants of a partition is one message to the shard that owns it
-//! ([`partitions`]); with one shard that is this one, at once.
+//! is asked for with `poll_*`. There is one shard, so handlers call its log directly ([`partitions`] finds
+//! the place); with a second one this becomes a message to the owner.
 
 pub mod control;
 pub mod memory;

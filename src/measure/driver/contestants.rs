@@ -76,12 +76,17 @@ impl Places {
         for (key, value) in ours.iter().chain(settings) {
             command.arg("--set").arg(format!("{key}={value}"));
         }
+        // A spinning shard needs its CPU alone: the control thread must have another.
+        let spins = settings.contains(&("shard.idle", "spin"));
+        if spins {
+            command.arg("--set").arg(format!("shard.cores={}", self.broker_cpu));
+        }
         Server::start(Start {
             name: "ringlog",
             command,
             address: RINGLOG_ADDRESS,
             ready: Ready::Answers,
-            cpu: Some(self.broker_cpu),
+            cpu: (!spins).then_some(self.broker_cpu),
             log: &self.work.join("ringlog.log"),
             made: vec![data],
         })

@@ -79,7 +79,7 @@ fn build(file: &mut [u8], choices: &[u8]) -> u64 {
             body_bytes: u32::from(length),
             ..FrameHeader::blank()
         };
-        file[at..at + FRAME_HEADER_BYTES].copy_from_slice(&header.encode(&body));
+        file[at..at + FRAME_HEADER_BYTES].copy_from_slice(&header.encode([&body, &[]]));
         file[at + FRAME_HEADER_BYTES..at + FRAME_HEADER_BYTES + body.len()].copy_from_slice(&body);
         if is_foreign {
             sound.get_or_insert(sequence - FIRST);

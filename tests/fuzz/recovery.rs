@@ -213,7 +213,7 @@ impl Choices<'_> {
                 body_bytes: body.len() as u32,
                 ..FrameHeader::blank()
             };
-            file[at..at + FRAME_HEADER_BYTES].copy_from_slice(&header.encode(&body));
+            file[at..at + FRAME_HEADER_BYTES].copy_from_slice(&header.encode([&body, &[]]));
             file[at + FRAME_HEADER_BYTES..at + FRAME_HEADER_BYTES + body.len()].copy_from_slice(&body);
             at += frame_bytes(body.len());
         }

@@ -4,7 +4,7 @@ use ringlog::model::batch::BatchHeader;
 use ringlog::model::{LeaderEpoch, Offset};
 use ringlog::storage::shard::{AppendError, Appended, Event, ReadError};
 
-use crate::batches::{Stored, Wish, build};
+use crate::batches::{Stored, Wish, as_stored, build};
 use crate::check::bytes_of;
 use crate::clients::{Client, Expected, REMEMBERED, agrees};
 use crate::failure::{Checked, Stop, ensure, trace};
@@ -124,13 +124,13 @@ impl World {
 
     /// Appends a batch, and holds the answer to the rules. The answer, if the batch was not refused.
     fn append(&mut self, partition: usize, wish: &Wish) -> Checked<Option<Appended>> {
-        let mut bytes = build(wish);
+        let bytes = build(wish);
         let header = BatchHeader::check(&bytes).expect("a batch that was built");
         let (shard, slot) = self.places[partition];
         let model = &self.partitions[partition];
         let expected = if wish.producer.is_some() { model.expected(&header) } else { Expected::Append };
         let (end, name) = (model.end, model.folder.clone());
-        let answer = self.shards[shard].log.append(slot, &mut bytes, &header, self.now_ms);
+        let answer = self.shards[shard].log.append(slot, &bytes, &header, self.now_ms);
         trace!("append to {name} {:?} of {} bytes: {answer:?}", wish.number, bytes.len());
         let model = &mut self.partitions[partition];
         let appended = matches!(answer, Ok(appended) if appended.base_offset.0 >= end);
@@ -152,9 +152,9 @@ impl World {
                     "{name}: batch {} was appended twice",
                     wish.number
                 );
+                let bytes = as_stored(&bytes, &answer, LeaderEpoch(model.leader_epoch));
                 let stored = Stored::new(wish.number, &bytes);
                 ensure!(stored.end() == answer.end_offset.0, "{name}: {answer:?} for {:?}", stored.header);
-                ensure!(stored.header.leader_epoch.0 == model.leader_epoch, "{name}: {:?}", stored.header);
                 model.end = stored.end();
                 model.remember(&stored);
                 model.log.push(stored);

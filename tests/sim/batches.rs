@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use ringlog::model::batch::{BatchHeader, CRC_START, HEADER_BYTES, LOG_OVERHEAD_BYTES};
-use ringlog::model::crc;
+use ringlog::model::{LeaderEpoch, crc};
+use ringlog::storage::shard::Appended;
 
 /// What is to be sent.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,20 @@ pub struct Stored {
     pub number: u64,
     pub header: BatchHeader,
     pub bytes: Rc<[u8]>,
+}
+
+/// What must be in the log of a batch that was taken so: written here a second time, by the format's own words.
+pub fn as_stored(bytes: &[u8], answer: &Appended, leader_epoch: LeaderEpoch) -> Vec<u8> {
+    let mut stored = bytes.to_vec();
+    stored[..8].copy_from_slice(&answer.base_offset.0.to_be_bytes());
+    stored[12..16].copy_from_slice(&leader_epoch.0.to_be_bytes());
+    if let Some(time) = answer.log_append_time {
+        stored[22] |= 0x08;
+        stored[35..43].copy_from_slice(&time.to_be_bytes());
+        let sum = crc::crc32c(&stored[CRC_START..]);
+        stored[CRC_START - 4..CRC_START].copy_from_slice(&sum.to_be_bytes());
+    }
+    stored
 }
 
 impl Stored {

@@ -108,7 +108,7 @@ mod tests {
                 body_bytes: 20,
                 ..FrameHeader::blank()
             };
-            let bytes = [header.encode(&body).as_slice(), &body].concat();
+            let bytes = [header.encode([&body, &[]]).as_slice(), &body].concat();
             file.as_mut_slice()[at..at + bytes.len()].copy_from_slice(&bytes);
             at += frame_bytes(20);
         }

@@ -94,12 +94,12 @@ impl FrameHeader {
         }
     }
 
-    /// The archived header with its CRC over itself and `body`.
+    /// The archived header with its CRC over itself and the parts of the body.
     #[must_use]
-    pub fn encode(mut self, body: &[u8]) -> [u8; FRAME_HEADER_BYTES] {
+    pub fn encode(mut self, body: [&[u8]; 2]) -> [u8; FRAME_HEADER_BYTES] {
         self.crc = 0;
         let bare = archive_frame(&self);
-        self.crc = crc::crc32c_append(crc::crc32c(&bare), body);
+        self.crc = body.iter().fold(crc::crc32c(&bare), |sum, part| crc::crc32c_append(sum, part));
         archive_frame(&self)
     }
 
@@ -238,7 +238,7 @@ mod tests {
             ..FrameHeader::blank()
         };
         let mut page = Aligned([0; 4096]);
-        page.0[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode(b"hello world"));
+        page.0[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode([b"hello", b" world"]));
         page.0[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + 11].copy_from_slice(b"hello world");
         let (found, body) = FrameHeader::decode(&page.0).unwrap();
         assert_eq!(body, b"hello world");
@@ -255,7 +255,7 @@ mod tests {
     fn numbers_that_no_log_has_are_refused_even_under_a_right_crc() {
         let decoded = |header: FrameHeader| {
             let mut page = Aligned([0; 4096]);
-            page.0[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode(&[]));
+            page.0[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode([&[]; 2]));
             FrameHeader::decode(&page.0).map(|(found, _)| FrameHeader { crc: 0, ..found })
         };
         let good =

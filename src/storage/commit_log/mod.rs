@@ -138,22 +138,25 @@ impl CommitLog {
         !self.failed && self.gathered_bytes + frame_bytes(body_bytes) <= GROUP_BYTES_MAX
     }
 
-    /// Gathers a frame. `header`'s magic, CRC, incarnation, sequence and length are filled in here.
-    /// The caller has asked [`Self::has_room`].
-    pub fn push(&mut self, mut header: FrameHeader, body: &[u8], entry: Entry) {
-        assert!(self.has_room(body.len()), "a frame was pushed without room");
+    /// Gathers a frame, whose body comes in two parts. `header`'s magic, CRC, incarnation, sequence and length are filled in
+    /// here. The caller has asked [`Self::has_room`].
+    pub fn push(&mut self, mut header: FrameHeader, body: [&[u8]; 2], entry: Entry) {
+        let body_bytes = body.iter().map(|part| part.len()).sum();
+        assert!(self.has_room(body_bytes), "a frame was pushed without room");
         header.incarnation = self.incarnation;
         header.sequence = self.next_sequence;
-        header.body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
         self.next_sequence += 1;
         let encoded = header.encode(body);
         let at = self.gathered_bytes;
-        let end = at + frame_bytes(body.len());
+        let end = at + frame_bytes(body_bytes);
         let Some(target) = self.gathering.as_mut_slice().get_mut(at..end) else { return };
         let (head, rest) = target.split_at_mut(encoded.len());
         head.copy_from_slice(&encoded);
-        let (data, padding) = rest.split_at_mut(body.len());
-        data.copy_from_slice(body);
+        let (data, padding) = rest.split_at_mut(body_bytes);
+        let (first, second) = data.split_at_mut(body[0].len());
+        first.copy_from_slice(body[0]);
+        second.copy_from_slice(body[1]);
         padding.fill(0);
         self.gathered_bytes = end;
         self.gathered_entries.push(entry);

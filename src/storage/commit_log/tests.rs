@@ -10,7 +10,7 @@ fn log(depth: usize, files: u64) -> CommitLog {
 
 fn push(log: &mut CommitLog, body: &[u8], slot: u32) {
     let header = FrameHeader { kind: frame::kind::DATA, ..FrameHeader::blank() };
-    log.push(header, body, Entry::Data { slot: PartitionSlot(slot), end: 1 });
+    log.push(header, [body, &[]], Entry::Data { slot: PartitionSlot(slot), end: 1 });
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_file_is_written_again_only_when_unpinned_and_checkpointed() {
 fn a_control_frame_holds_its_file_until_a_checkpoint_has_it() {
     let mut log = log(1, 2);
     let header = FrameHeader { kind: frame::kind::RESERVE, ..FrameHeader::blank() };
-    log.push(header, b"", Entry::Control { slot: PartitionSlot(0), token: 9 });
+    log.push(header, [&[]; 2], Entry::Control { slot: PartitionSlot(0), token: 9 });
     let first = log.poll_write().unwrap();
     log.handle_written(first.group, first.pieces);
     log.poll_durable().unwrap();

@@ -32,6 +32,13 @@ pub struct Appended {
     pub log_start_offset: Offset,
 }
 
+/// A batch's header with what the broker assigns.
+struct Assigned {
+    stored: BatchHeader,
+    head: [u8; HEADER_BYTES],
+    log_append_time: Option<i64>,
+}
+
 /// Why a batch was not appended. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
@@ -55,15 +62,15 @@ pub enum AppendError {
 
 impl<M: ArenaMemory> ShardLog<M> {
     /// Appends one batch whose `header` the caller has decoded and checked against its bytes (length, CRC, counts).
-    /// The first 16 bytes of `batch` are overwritten with what the broker assigns (all of the header with LogAppendTime).
-    /// It is acknowledged when the high watermark reaches the returned `end_offset`.
+    /// What the broker assigns is written into the copy: others may hold `batch` too. It is acknowledged when the high
+    /// watermark reaches the returned `end_offset`.
     ///
     /// # Errors
     /// Any [`AppendError`]; the batch is then not in the log.
     pub fn append(
         &mut self,
         slot: PartitionSlot,
-        batch: &mut [u8],
+        batch: &[u8],
         header: &BatchHeader,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
@@ -86,12 +93,13 @@ impl<M: ArenaMemory> ShardLog<M> {
         // A large append does not wait until the segment before is sealed and the file of this one is made.
         let detour = room_in_commit_log && !self.partition(slot).is_some_and(PartitionLog::writes_at_once);
         let through_commit_log = synced && (small || detour);
-        let (stored, log_append_time) = self.assign(slot, batch, header, now_ms)?;
-        let position = self.copy_into_tail(slot, batch);
+        let Assigned { stored, head, log_append_time } = self.assign(slot, batch, header, now_ms)?;
+        let records = batch.get(HEADER_BYTES..header.size_bytes).unwrap_or_default();
+        let position = self.copy_into_tail(slot, &head, records);
         let appended =
             self.note_appended(slot, &stored, position, through_commit_log, now_ms, log_append_time)?;
         if through_commit_log {
-            self.push_data_frame(slot, &stored, position, batch);
+            self.push_data_frame(slot, &stored, position, &head, records);
         }
         self.after_append(slot, synced && !through_commit_log);
         Ok(appended)
@@ -198,62 +206,64 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
-    /// Writes the assigned fields into the batch. Returns its header as stored.
+    /// The header as it is to be stored.
     fn assign(
         &self,
         slot: PartitionSlot,
-        batch_bytes: &mut [u8],
+        batch_bytes: &[u8],
         header: &BatchHeader,
         now_ms: i64,
-    ) -> Result<(BatchHeader, Option<i64>), AppendError> {
+    ) -> Result<Assigned, AppendError> {
         let partition = self.partition(slot).ok_or(AppendError::UnknownPartition)?;
         let mut stored = *header;
         stored.base_offset = partition.log_end_offset;
         stored.leader_epoch = partition.leader_epoch;
+        // As the batch has it: what is not known of a header is kept too.
+        let mut head = batch_bytes.first_chunk().copied().unwrap_or_else(|| header.encode());
         let log_append_time = partition.config.log_append_time.then_some(now_ms);
-        if let Some(time) = log_append_time
-            && let Some(head) = batch_bytes.first_chunk::<HEADER_BYTES>().copied()
-        {
+        if let Some(time) = log_append_time {
             let records_crc = batch::records_crc(batch_bytes);
-            let new = batch::with_log_append_time(&head, header.size_bytes, records_crc, time);
-            if let Some(target) = batch_bytes.first_chunk_mut::<HEADER_BYTES>() {
-                *target = new;
-            }
+            head = batch::with_log_append_time(&head, header.size_bytes, records_crc, time);
             stored.max_timestamp = time;
         }
-        let prefix = batch::assigned_prefix(stored.base_offset, header.size_bytes, stored.leader_epoch);
-        if let Some(target) = batch_bytes.first_chunk_mut::<16>() {
-            *target = prefix;
+        if let Some(prefix) = head.first_chunk_mut() {
+            *prefix = batch::assigned_prefix(stored.base_offset, header.size_bytes, stored.leader_epoch);
         }
-        Ok((stored, log_append_time))
+        Ok(Assigned { stored, head, log_append_time })
     }
 
     /// The one copy. Bytes first, then the lengths that publish them. Returns the log position of the batch.
-    fn copy_into_tail(&mut self, slot: PartitionSlot, bytes: &[u8]) -> u64 {
+    fn copy_into_tail(&mut self, slot: PartitionSlot, head: &[u8], records: &[u8]) -> u64 {
         let number = index(u64::from(slot.0));
         let Some(partition) = self.partitions.get_mut(number).and_then(Option::as_deref_mut) else {
             return 0;
         };
         let Some(at) = partition.active_ref().map(|active| active.end()) else { return 0 };
         let publish_first = planted(self.options.seeded_bug, SeededBug::PublishBeforeBytes);
-        let mut rest = bytes;
+        let mut rest = [head, records];
         let mut position = at;
         for chunk in partition.tail.chunks_from(at) {
             let inside = position - chunk.start;
-            let take = index(chunk.class.bytes() - inside).min(rest.len());
-            let (now, later) = rest.split_at(take);
+            let room = index(chunk.class.bytes() - inside);
+            let left: usize = rest.iter().map(|part| part.len()).sum();
+            let end = inside + wide(room.min(left));
             if publish_first {
-                self.arena.publish(chunk.id, inside + wide(take));
+                self.arena.publish(chunk.id, end);
             }
-            self.arena.write(chunk.id, inside, now);
-            self.arena.publish(chunk.id, inside + wide(take));
-            position += wide(take);
-            rest = later;
-            if rest.is_empty() {
-                break;
+            let mut filled = inside;
+            for part in &mut rest {
+                let (now, later) = part.split_at(index(end - filled).min(part.len()));
+                self.arena.write(chunk.id, filled, now);
+                filled += wide(now.len());
+                *part = later;
+            }
+            self.arena.publish(chunk.id, end);
+            position += end - inside;
+            if room >= left {
+                return at;
             }
         }
-        assert!(rest.is_empty(), "an append did not fit the room made for it");
+        assert!(rest.iter().all(|part| part.is_empty()), "an append did not fit the room made for it");
         at
     }
 
@@ -298,7 +308,14 @@ impl<M: ArenaMemory> ShardLog<M> {
         })
     }
 
-    fn push_data_frame(&mut self, slot: PartitionSlot, stored: &BatchHeader, position: u64, batch: &[u8]) {
+    fn push_data_frame(
+        &mut self,
+        slot: PartitionSlot,
+        stored: &BatchHeader,
+        position: u64,
+        head: &[u8],
+        records: &[u8],
+    ) {
         let Some(partition) = self.partition(slot) else { return };
         let Some(active) = partition.active_ref() else { return };
         let header = FrameHeader {
@@ -312,8 +329,8 @@ impl<M: ArenaMemory> ShardLog<M> {
             position: position - active.start,
             ..FrameHeader::blank()
         };
-        let end = position + wide(batch.len());
-        self.commit.push(header, batch, Entry::Data { slot, end });
+        let end = position + wide(stored.size_bytes);
+        self.commit.push(header, [head, records], Entry::Data { slot, end });
     }
 
     /// What an append sets in motion: acknowledgement of `written`, write-behind, reservations, rounds; its own write if it is a

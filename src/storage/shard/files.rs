@@ -211,7 +211,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         };
         self.controls.insert(token, control);
         self.changed = true;
-        self.commit.push(header, &[], Entry::Control { slot, token });
+        self.commit.push(header, [&[]; 2], Entry::Control { slot, token });
     }
 
     /// A control frame is durable: what it announced may happen.

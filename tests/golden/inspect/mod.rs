@@ -137,7 +137,7 @@ fn commit_log() -> Vec<u8> {
             body_bytes: u32::try_from(body.len()).unwrap(),
             ..FrameHeader::blank()
         };
-        let mut bytes = [header.encode(body).as_slice(), body].concat();
+        let mut bytes = [header.encode([body, &[]]).as_slice(), body].concat();
         bytes.resize(frame_bytes(body.len()), 0);
         bytes
     };

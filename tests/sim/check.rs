@@ -7,7 +7,7 @@ use ringlog::model::batch::BatchHeader;
 use ringlog::runtime::disk::BlockingDisk;
 use ringlog::storage::partition::PartitionLog;
 use ringlog::storage::partition::segment::parse_file_name;
-use ringlog::storage::shard::{Event, ReadError, ReadPiece};
+use ringlog::storage::shard::{Event, ReadError, ReadPiece, Searched, TimestampSearch};
 
 use crate::batches::Stored;
 use crate::failure::{Checked, Stop, ensure};
@@ -179,20 +179,24 @@ impl World {
             .map(|batch| batch.bytes.clone());
         let name = model.folder.clone();
         let (shard, slot) = self.places[partition];
-        for _ in 0..PATIENCE {
+        let mut search = TimestampSearch::new(wanted);
+        for attempt in 0..PATIENCE {
             let io = &mut self.shards[shard];
-            match io.log.find_timestamp(slot, wanted) {
-                Ok((found, false)) => {
+            let mut work = (attempt % 20) as u32 + 1;
+            match io.log.search_timestamp(slot, &mut search, &mut work) {
+                Ok(done @ (Searched::Found(_) | Searched::Missing)) => {
+                    let found = if let Searched::Found(batch) = done { Some(batch) } else { None };
                     ensure!(
-                        found.as_ref().map(|found| found.batch.as_slice()) == expected.as_deref(),
+                        found.as_deref() == expected.as_deref(),
                         "{name}: the search for time {wanted} found {:?}, expected {:?}",
-                        found.map(|found| BatchHeader::check(&found.batch)),
+                        found.map(|found| BatchHeader::check(&found)),
                         expected.map(|expected| BatchHeader::check(&expected))
                     );
                     return Ok(());
                 }
-                Ok((_, true)) if !patient => return Ok(()),
-                Ok((_, true)) => {
+                Ok(Searched::Unfinished) => {}
+                Ok(_) if !patient => return Ok(()),
+                Ok(_) => {
                     io.poll()?;
                     let moved = io.advance(&mut self.random)?;
                     let woken = std::iter::from_fn(|| io.log.poll_event())

@@ -17,6 +17,7 @@ use self::partitions::Partitions;
 use super::connection::{Connection, OutPiece};
 use super::handlers::{self, Fate};
 use super::purgatory::fetch::Fetches;
+use super::purgatory::list_offsets::Lists;
 use super::purgatory::produce::Produces;
 use crate::config::BrokerConfig;
 use crate::model::image::Image;
@@ -96,8 +97,7 @@ pub struct Shard<M> {
     pub(in crate::broker) partitions: Partitions,
     pub(in crate::broker) produces: Produces,
     pub(in crate::broker) fetches: Fetches,
-    /// ListOffsets requests that wait for the disk; each holds a slot of its connection.
-    pub(in crate::broker) lists: Vec<handlers::data::list_offsets::PendingList>,
+    pub(in crate::broker) lists: Lists,
     pub(in crate::broker) producer_ids: ProducerIds,
     pub(in crate::broker) asked: Asked,
     /// Wall clock of this turn, ms.
@@ -134,7 +134,7 @@ impl<M: ArenaMemory> Shard<M> {
             partitions,
             produces: Produces::default(),
             fetches: Fetches::default(),
-            lists: Vec::new(),
+            lists: Lists::default(),
             producer_ids: ProducerIds::default(),
             asked: Asked::default(),
             now_ms: 0,
@@ -226,7 +226,7 @@ impl<M: ArenaMemory> Shard<M> {
         self.release(connection.drain_records());
         // Produces stay until they are acknowledged: their batches are in the log.
         self.fetches.forget(id);
-        self.lists.retain(|list| list.request.connection != id);
+        self.lists.forget(id);
         self.free_seats.push(id.index);
     }
 
@@ -332,11 +332,15 @@ impl<M: ArenaMemory> Shard<M> {
         }
         handlers::data::fetch::handle_time(self);
         handlers::data::produce::handle_time(self);
+        handlers::data::list_offsets::handle_time(self);
     }
 
     /// When [`Self::handle_time`] has something to do. Unit: ms of the wall clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> i64 {
+        if self.lists.has_work() {
+            return self.now_ms;
+        }
         self.log.next_deadline_ms().min(self.fetches.next_deadline_ms()).min(self.produces.next_deadline_ms())
     }
 

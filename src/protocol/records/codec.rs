@@ -10,7 +10,7 @@
 //! ```
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{Cursor, ErrorKind, Read, Write};
 use std::str::FromStr;
 
 use flate2::read::MultiGzDecoder;
@@ -111,6 +111,27 @@ impl Codec {
         }
     }
 
+    /// What `packed` unpacks to, to be read bit by bit, with the memory that [`Self::unpack`] names. A snappy block is
+    /// unpacked whole; one that exceeds `bytes_max` is an error of kind `FileTooLarge`.
+    ///
+    /// # Errors
+    /// `Broken`.
+    pub fn reader(self, packed: Vec<u8>, bytes_max: usize) -> Result<Box<dyn Read + Send>> {
+        let packed = Cursor::new(packed);
+        Ok(match self {
+            Self::None => Box::new(packed),
+            Self::Gzip => Box::new(MultiGzDecoder::new(packed)),
+            Self::Snappy => Box::new(SnappyReader { packed, bytes_max, plain: Cursor::default() }),
+            Self::Lz4 => Box::new(FrameDecoder::new(packed)),
+            Self::Zstd => {
+                let broken = RecordsError::Broken { codec: self };
+                let mut decoder = zstd::stream::Decoder::with_buffer(packed).map_err(|_| broken)?;
+                decoder.window_log_max(zstd_window(bytes_max)).map_err(|_| broken)?;
+                Box::new(decoder)
+            }
+        })
+    }
+
     /// Reads to the end, or to one byte over the limit.
     fn copy(self, reader: impl Read, plain: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
         let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
@@ -172,24 +193,77 @@ fn pack_snappy(plain: &[u8], packed: &mut Vec<u8>) -> Option<()> {
 }
 
 fn unpack_snappy(packed: &[u8], plain: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
-    let broken = RecordsError::Broken { codec: Codec::Snappy };
     if !packed.starts_with(&SNAPPY_MAGIC) {
         return unpack_snappy_block(packed, plain, bytes_max);
     }
     let mut rest = packed;
-    while !rest.is_empty() {
-        // Streams that were joined have the frame's head again in the middle.
-        if rest.starts_with(&SNAPPY_MAGIC) {
-            rest = rest.get(SNAPPY_FRAME.len()..).ok_or(broken)?;
-            continue;
-        }
-        let (length, behind) = rest.split_first_chunk().ok_or(broken)?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| broken)?;
-        let (block, after) = behind.split_at_checked(length).ok_or(broken)?;
+    while let Some((block, after)) = next_snappy_block(rest)? {
         unpack_snappy_block(block, plain, bytes_max)?;
         rest = after;
     }
     Ok(())
+}
+
+/// The next block of a frame, and what follows it.
+fn next_snappy_block(framed: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
+    let broken = RecordsError::Broken { codec: Codec::Snappy };
+    let mut rest = framed;
+    // Streams that were joined have the frame's head again in the middle.
+    while rest.starts_with(&SNAPPY_MAGIC) {
+        rest = rest.get(SNAPPY_FRAME.len()..).ok_or(broken)?;
+    }
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let (length, behind) = rest.split_first_chunk().ok_or(broken)?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| broken)?;
+    behind.split_at_checked(length).ok_or(broken).map(Some)
+}
+
+/// Unpacks a block when the one before has been read.
+struct SnappyReader {
+    packed: Cursor<Vec<u8>>,
+    bytes_max: usize,
+    plain: Cursor<Vec<u8>>,
+}
+
+impl SnappyReader {
+    /// False: there is no more.
+    fn next_block(&mut self) -> Result<bool> {
+        let at = usize::try_from(self.packed.position()).unwrap_or(usize::MAX);
+        let all = self.packed.get_ref().as_slice();
+        let rest = all.get(at..).unwrap_or_default();
+        let next = match rest {
+            [] if at > 0 => None,
+            raw if !all.starts_with(&SNAPPY_MAGIC) => Some((raw, &[][..])),
+            framed => next_snappy_block(framed)?,
+        };
+        let Some((block, after)) = next else { return Ok(false) };
+        let behind = all.len().saturating_sub(after.len());
+        let mut plain = std::mem::take(self.plain.get_mut());
+        plain.clear();
+        unpack_snappy_block(block, &mut plain, self.bytes_max)?;
+        self.plain = Cursor::new(plain);
+        self.packed.set_position(u64::try_from(behind).unwrap_or(u64::MAX));
+        Ok(true)
+    }
+}
+
+impl Read for SnappyReader {
+    fn read(&mut self, target: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let count = self.plain.read(target)?;
+            if count > 0 || target.is_empty() {
+                return Ok(count);
+            }
+            match self.next_block() {
+                Ok(true) => {}
+                Ok(false) => return Ok(0),
+                Err(RecordsError::TooLarge { .. }) => return Err(ErrorKind::FileTooLarge.into()),
+                Err(_) => return Err(ErrorKind::InvalidData.into()),
+            }
+        }
+    }
 }
 
 /// Appends what one raw block unpacks to. It says how much that is, which is held against what the block could hold

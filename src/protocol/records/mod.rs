@@ -12,12 +12,14 @@ mod codec;
 mod cursor;
 mod error;
 mod record;
+mod search;
 
 pub use batch::{Batch, Batches, RecordIter};
 pub use builder::{BatchBuilder, NewRecord, Stamp, stamp};
 pub use codec::Codec;
 pub use error::RecordsError;
 pub use record::{Header, HeaderIter, Headers, Record};
+pub use search::{RecordSearch, RecordSearched};
 
 /// What this module returns.
 pub type Result<T> = std::result::Result<T, RecordsError>;

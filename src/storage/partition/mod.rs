@@ -156,6 +156,8 @@ pub struct PartitionLog {
     pub(in crate::storage) touched: bool,
     /// Base offset of the first segment that a truncation has cut or dropped since the start.
     pub(in crate::storage) truncated_segment: Offset,
+    /// Truncations since the start.
+    pub(in crate::storage) truncation_count: u64,
     /// Handles of segments that a truncation has dropped, to be closed.
     pub(in crate::storage) dropped_files: Vec<crate::storage::operation::FileId>,
     /// When the oldest unflushed append of a topic with `flush.ms` came.
@@ -220,6 +222,7 @@ impl PartitionLog {
             unflushed_since_ms: None,
             dropped_files: Vec::new(),
             truncated_segment: Offset(i64::MAX),
+            truncation_count: 0,
         }
     }
 

@@ -13,6 +13,7 @@ mod files;
 mod flush;
 mod read;
 mod retention;
+mod search;
 mod truncate;
 mod write;
 
@@ -23,7 +24,8 @@ use self::checkpoint::Capture;
 pub use self::files::commit_file_path;
 use self::flush::Round;
 use self::read::ExtentCache;
-pub use self::read::{ReadDone, ReadError, ReadPiece, TimestampFound};
+pub use self::read::{ReadDone, ReadError, ReadPiece};
+pub use self::search::{Searched, TimestampSearch};
 use super::PartitionSlot;
 use super::arena::ChunkArena;
 use super::arena::ChunkId;
@@ -142,6 +144,8 @@ pub struct ShardLog<M> {
     /// An append was refused for want of room.
     starved: bool,
     cache: ExtentCache,
+    /// The partition of which the last event said that reads may go on.
+    told_ready: Option<PartitionSlot>,
     /// Control frames on their way, by token.
     controls: BTreeMap<u64, files::Control>,
     /// Partitions that may have chunks whose bytes are not all in segments.
@@ -192,6 +196,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             starved_of_files: VecDeque::new(),
             starved: false,
             cache: ExtentCache::new(options.read_cache_bytes),
+            told_ready: None,
             controls: BTreeMap::new(),
             holders: BTreeSet::new(),
             full: BTreeSet::new(),
@@ -274,9 +279,16 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.operations.pop_front()
     }
 
-    /// The next thing to look at.
+    /// The next thing to look at; the one before has been dealt with.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        if let Some(slot) = self.told_ready.take() {
+            self.end_freshness(slot);
+        }
+        let event = self.events.pop_front();
+        if let Some(Event::ReadReady(slot)) = event {
+            self.told_ready = Some(slot);
+        }
+        event
     }
 
     /// When [`Self::handle_time`] has something to do, ms of the wall clock.

@@ -59,12 +59,6 @@ pub enum ReadError {
     Storage,
 }
 
-/// The first batch that may hold a record not older than a timestamp, copied out for its records to be looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimestampFound {
-    pub batch: Vec<u8>,
-}
-
 /// A place that a search has found, or the news that the disk is being read for it.
 pub(super) enum Search<T> {
     Found(T),
@@ -97,6 +91,8 @@ enum ExtentState {
 struct Extent {
     state: ExtentState,
     last_used: u64,
+    /// Who asked for it has not been told yet: given up now, it would be asked for again, perhaps for ever.
+    fresh: bool,
 }
 
 /// Extents of segment files, least recently used ones given up first. One per shard.
@@ -106,6 +102,7 @@ pub(super) struct ExtentCache {
     bytes: u64,
     bytes_max: u64,
     clock: u64,
+    fresh_count: usize,
     /// The partition whose read needs more than fits: it alone may exceed the bound, by one batch.
     exceeding: Option<PartitionSlot>,
     /// Partitions whose reads wait until something is not in use any more.
@@ -119,6 +116,7 @@ impl ExtentCache {
             bytes: 0,
             bytes_max,
             clock: 0,
+            fresh_count: 0,
             exceeding: None,
             waiting: BTreeSet::new(),
         }
@@ -138,9 +136,9 @@ impl ExtentCache {
     }
 
     fn remove(&mut self, key: ExtentKey) {
-        if let Some(gone) = self.extents.remove(&key)
-            && !matches!(gone.state, ExtentState::Failed)
-        {
+        let Some(gone) = self.extents.remove(&key) else { return };
+        self.fresh_count -= usize::from(gone.fresh);
+        if !matches!(gone.state, ExtentState::Failed) {
             self.bytes = self.bytes.saturating_sub(EXTENT_BYTES);
         }
     }
@@ -152,7 +150,21 @@ impl ExtentCache {
             self.bytes += EXTENT_BYTES;
         }
         self.clock += 1;
-        self.extents.insert(key, Extent { state, last_used: self.clock });
+        let fresh = matches!(state, ExtentState::Ready { .. });
+        self.fresh_count += usize::from(fresh);
+        self.extents.insert(key, Extent { state, last_used: self.clock, fresh });
+    }
+
+    /// Whoever asked for extents of this partition has had the chance to use them. True: some may be given up now.
+    fn end_freshness(&mut self, slot: PartitionSlot) -> bool {
+        if self.fresh_count == 0 {
+            return false;
+        }
+        let before = self.fresh_count;
+        for (_, extent) in self.extents.range_mut((slot, i64::MIN, 0)..=(slot, i64::MAX, u64::MAX)) {
+            self.fresh_count -= usize::from(std::mem::take(&mut extent.fresh));
+        }
+        self.fresh_count < before
     }
 
     /// Makes room for one more extent; false if everything is in use.
@@ -160,7 +172,7 @@ impl ExtentCache {
         while self.bytes + EXTENT_BYTES > self.bytes_max {
             let unused = self.extents.iter().filter(|(_, found)| match &found.state {
                 ExtentState::Loading(_) => false,
-                ExtentState::Ready { buffer, .. } => Arc::strong_count(buffer) == 1,
+                ExtentState::Ready { buffer, .. } => !found.fresh && Arc::strong_count(buffer) == 1,
                 ExtentState::Failed => true,
             });
             let Some((&key, _)) = unused.min_by_key(|(_, extent)| extent.last_used) else { return false };
@@ -561,6 +573,18 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
+    /// One piece of `at..end` for a search, which holds one at a time.
+    pub(super) fn piece_for_search(&mut self, slot: PartitionSlot, at: u64, end: u64) -> Search<ReadPiece> {
+        self.piece_at(slot, at, end, Wanted::Now)
+    }
+
+    /// What waited for reads of this partition has been tried again.
+    pub(super) fn end_freshness(&mut self, slot: PartitionSlot) {
+        if self.cache.end_freshness(slot) {
+            self.wake_waiting_reads();
+        }
+    }
+
     /// Copies bytes from log position `at` on into `target`.
     fn copy_at(&mut self, slot: PartitionSlot, at: u64, target: &mut [u8]) -> Search<()> {
         // Held until the end: what is in use is not given up for the next piece, or neither would ever be there.
@@ -603,7 +627,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         Search::Found(())
     }
 
-    fn load_index<T>(&mut self, slot: PartitionSlot, base_offset: Offset) -> Search<T> {
+    pub(super) fn load_index<T>(&mut self, slot: PartitionSlot, base_offset: Offset) -> Search<T> {
         let Some(partition) = self.partition_mut(slot) else { return Search::Failed };
         let path = format!("{}/{}", partition.folder, file_name(base_offset, "index"));
         let Some(segment) = partition.segment_at(base_offset) else { return Search::Failed };
@@ -639,57 +663,6 @@ impl<M: ArenaMemory> ShardLog<M> {
             segment.index.thin_out(1 << 20);
         }
         self.events.push_back(Event::ReadReady(slot));
-    }
-
-    /// The first batch below the high watermark whose largest timestamp is not before `timestamp` (a copy of the whole batch).
-    /// `Ok(None)`: there is none. Pending reads are reported as `Ok(Some(Err(())))`'s equivalent by `pending`.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn find_timestamp(
-        &mut self,
-        slot: PartitionSlot,
-        timestamp: i64,
-    ) -> Result<(Option<TimestampFound>, bool), ReadError> {
-        let partition = self.partition(slot).ok_or(ReadError::UnknownPartition)?;
-        if partition.failed {
-            return Err(ReadError::Storage);
-        }
-        let log_start_offset = partition.log_start_offset;
-        let visible_end = partition.high_watermark_end;
-        let candidates: Vec<(Offset, u64, u64, bool)> = partition
-            .segments
-            .iter()
-            .filter(|segment| segment.size > 0 && segment.max_timestamp >= timestamp)
-            .map(|segment| (segment.base_offset, segment.start, segment.end(), segment.index.loaded))
-            .collect();
-        for (base_offset, start, end, loaded) in candidates {
-            if !loaded {
-                let _: Search<()> = self.load_index(slot, base_offset);
-                return Ok((None, true));
-            }
-            let floor = self
-                .partition(slot)
-                .and_then(|log| log.segment_of_base(base_offset))
-                .map_or(0, |segment| segment.index.floor_of_timestamp(timestamp));
-            let wanted = |header: &BatchHeader| {
-                header.max_timestamp >= timestamp && header.end_offset() > log_start_offset
-            };
-            match self.walk(slot, base_offset, start + floor..end.min(visible_end), wanted) {
-                Search::Found((at, header)) => {
-                    let mut batch = vec![0; header.size_bytes];
-                    return match self.copy_at(slot, at, &mut batch) {
-                        Search::Found(()) => Ok((Some(TimestampFound { batch }), false)),
-                        Search::Pending => Ok((None, true)),
-                        Search::Missing | Search::Failed => Err(ReadError::Storage),
-                    };
-                }
-                Search::Pending => return Ok((None, true)),
-                Search::Failed => return Err(ReadError::Storage),
-                Search::Missing => {}
-            }
-        }
-        Ok((None, false))
     }
 
     /// Where a truncation to `offset` cuts: segment (base offset), byte position, and the new end, which is `offset` or the base of

@@ -101,6 +101,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         partition.end_before_truncation = partition.end_before_truncation.max(partition.end);
         let remove = cut_segments(partition, base_offset, position);
         partition.truncated_segment = partition.truncated_segment.min(base_offset);
+        partition.truncation_count += 1;
         cut_state(partition, new_end_offset);
         let end = partition.end;
         self.cut_tail(slot, end);

@@ -18,7 +18,7 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
-mod produce;
+pub mod produce;
 mod refused;
 
 use ringlog::model::TopicId;

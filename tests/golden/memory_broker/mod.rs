@@ -2,6 +2,8 @@
 //!
 //! Deterministic: every operation of the shard is carried out at once, the clock stands still unless somebody waits.
 
+mod searches;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -30,8 +32,8 @@ const COMMIT_FILE_BYTES: u64 = 4 << 20;
 const PORT: u16 = 9_092;
 /// In November 2023.
 const START_MS: i64 = 1_700_000_000_000;
-/// Turns of the clock that an answer is waited for.
-const WAITS_MAX: usize = 50;
+/// Turns of the shard that an answer is waited for.
+const WAITS_MAX: usize = 5_000;
 
 /// See the module.
 pub struct MemoryBroker {
@@ -48,11 +50,18 @@ pub struct MemoryBroker {
     incoming: Vec<u8>,
     now_ms: i64,
     random: u128,
+    reads: u64,
+    turns: u64,
 }
 
 impl MemoryBroker {
     /// With these settings, one to a line.
     pub fn new(settings: &str) -> Self {
+        Self::with_options(settings, ShardOptions::default())
+    }
+
+    /// The same with a storage that is set up so.
+    pub fn with_options(settings: &str, options: ShardOptions) -> Self {
         let machine = Machine { memory_bytes: 8 << 30, cpu_count: 2 };
         let config = BrokerConfig::load(Some(settings), &[], machine).expect("sound settings");
         let endpoint =
@@ -67,7 +76,7 @@ impl MemoryBroker {
         let disk = SimDisk::new(SimSteps::default(), SimRandom::new(1));
         let options = ShardOptions {
             retention_interval_ms: i64::try_from(config.log_retention_check_interval_ms).expect("a time"),
-            ..ShardOptions::default()
+            ..options
         };
         let mut log = ShardLog::new(options, arena, START_MS);
         let files = commit_files(&disk, &mut log);
@@ -88,7 +97,19 @@ impl MemoryBroker {
             incoming: Vec::new(),
             now_ms: START_MS,
             random,
+            reads: 0,
+            turns: 0,
         }
+    }
+
+    /// Reads of the disk so far.
+    pub const fn reads(&self) -> u64 {
+        self.reads
+    }
+
+    /// How often the shard was asked to do what is due.
+    pub const fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// Carries on until nothing is left to do at this time.
@@ -141,6 +162,7 @@ impl MemoryBroker {
                 Completion { id, outcome: Outcome::Done, pieces: Vec::new() }
             }
             Operation::Read { id, file, position, bytes } => {
+                self.reads += 1;
                 let count = usize::try_from(bytes).expect("a size");
                 let mut buffer = AlignedBuffer::zeroed(count);
                 let file = self.files.get(&file).expect("an open file");
@@ -200,6 +222,7 @@ impl MemoryBroker {
     /// Lets time pass until the next thing is due.
     fn wait(&mut self) {
         self.now_ms = self.shard.next_deadline_ms().clamp(self.now_ms, self.now_ms + 60_000);
+        self.turns += 1;
         self.shard.handle_time(self.now_ms);
         self.settle();
     }

@@ -66,10 +66,14 @@ pub fn traced() -> bool {
     })
 }
 
+/// A number that the environment wishes.
+pub fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
 /// The first seed and how many, as the environment wishes or `count` of them.
 pub fn seeds_wanted(count: u64) -> (u64, u64) {
-    let wish = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
-    match (wish("RINGLOG_SIM_SEED"), wish("RINGLOG_SIM_COUNT")) {
+    match (number_from("RINGLOG_SIM_SEED"), number_from("RINGLOG_SIM_COUNT")) {
         (Some(seed), count) => (seed, count.unwrap_or(1)),
         (None, wanted) => (1, wanted.unwrap_or(count)),
     }
@@ -91,6 +95,8 @@ pub fn failures(first: u64, count: u64, failures_max: usize, bug: Option<SeededB
                         return;
                     }
                     if let Err(text) = run(seed, bug) {
+                        // At once, for whoever watches a long run with --nocapture.
+                        println!("seed {seed}: {text}");
                         let mut found = found.lock().unwrap();
                         found.push(Failure { seed, text });
                         if found.len() >= failures_max {

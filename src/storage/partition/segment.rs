@@ -100,7 +100,8 @@ impl Segment {
     }
 }
 
-/// The batch that begins at `position` begins with `offset`; no record up to and including it is later than `max_timestamp`.
+/// The batch that begins at `position` begins with `offset`; no record before it is later than `max_timestamp` (nor one in it,
+/// unless a walk that has not read it has noted it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexEntry {
     pub offset: Offset,

@@ -513,7 +513,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                     at += wide(header.size_bytes);
                 }
                 Search::Pending => {
-                    self.learn_from_walk(slot, base_offset, last);
+                    self.learn_from_walk(slot, base_offset, at, last);
                     return Search::Pending;
                 }
                 Search::Missing | Search::Failed => return Search::Failed,
@@ -544,22 +544,23 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
-    /// The walk goes on later, when more has been read: from its last batch, not from where it began, which may have been
-    /// given up by the cache by then.
+    /// The walk goes on later, when more has been read: at log position `at`, from the batch behind its last. The last may lie in
+    /// an extent that a small cache gives up for the one that holds this batch: neither would stay, and the walk have no end.
     fn learn_from_walk(
         &mut self,
         slot: PartitionSlot,
         base_offset: Offset,
+        at: u64,
         last: Option<(u64, BatchHeader, i64)>,
     ) {
-        let Some((at, header, latest)) = last else { return };
+        let Some((_, header, latest)) = last else { return };
         let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
             return;
         };
         let position = at - segment.start;
         let before = segment.index.entry_before(position).map_or(i64::MIN, |entry| entry.max_timestamp);
         let max_timestamp = latest.max(before);
-        segment.index.learn(IndexEntry { offset: header.base_offset, position, max_timestamp });
+        segment.index.learn(IndexEntry { offset: header.end_offset(), position, max_timestamp });
     }
 
     /// The header of the batch at log position `at`.

@@ -90,6 +90,11 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     fn cut_memory(&mut self, slot: PartitionSlot, end_offset: Offset, leader_epoch: LeaderEpoch) {
         let Some(place) = self.locate_for_truncation(slot, end_offset) else { return };
+        if self.commit.has_failed() {
+            // No frame will ever say so: only a new stream, through recovery, brings the partition back.
+            self.fail_partition(slot);
+            return;
+        }
         if !self.commit.has_room(0) {
             return;
         }

@@ -41,7 +41,7 @@ pub struct CheckpointPartition {
     pub log_start_offset: i64,
     /// All before it was on stable media.
     pub flushed_offset: i64,
-    /// Offsets below it may have been given out.
+    /// Offsets below it may have been given out by a `written` topic; 0 if it was none in this life of the process.
     pub reserved_offset: i64,
     /// Where the scan of the tail begins: base offset of the segment, byte position of a batch, that batch's offset.
     pub recovery_segment: i64,

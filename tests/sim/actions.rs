@@ -37,9 +37,23 @@ impl World {
                 }
                 _ => {}
             }
+            if self.plan.durability_changes && self.whims.chance(20) {
+                self.change_durability()?;
+            }
             self.move_on()?;
         }
         Ok(())
+    }
+
+    /// The settings of a topic change while it is used.
+    fn change_durability(&mut self) -> Checked<()> {
+        let place = self.whims.below(self.partitions.len().max(1) as u64) as usize;
+        let Some(model) = self.partitions.get_mut(place) else { return Ok(()) };
+        model.change_durability();
+        model.was_written |= model.is_written();
+        let (config, (shard, slot)) = (model.config, self.places[place]);
+        self.shards[shard].log.set_config(slot, config);
+        self.observe()
     }
 
     /// Some I/O, and a look at what it brought.

@@ -272,9 +272,9 @@ impl PartitionModel {
         }
     }
 
-    /// A log that does not promise to survive the loss of power goes on behind all that it may have given out.
+    /// A log that did not promise to survive the loss of power goes on behind all that it may have given out.
     fn may_jump(&self, seen: &Seen) -> bool {
-        self.is_written() && seen.arena_gone && !seen.clean
+        self.was_written && seen.arena_gone && !seen.clean
     }
 
     fn check_loss(&self, seen: &Seen, lost: Option<&Stored>) -> Checked<()> {
@@ -331,6 +331,8 @@ impl PartitionModel {
         self.log_start = seen.start;
         self.start_durable = seen.start;
         self.failed = false;
+        self.was_written = self.is_written();
+        self.shown_as_written = 0;
         self.remember_all();
         if resumed {
             self.known.clear();

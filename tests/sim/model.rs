@@ -41,6 +41,10 @@ pub struct PartitionModel {
     pub uncertain: BTreeSet<i64>,
     /// Its storage has failed in this life.
     pub failed: bool,
+    /// At some time of this life, being acknowledged meant no more than to survive the death of the process.
+    pub was_written: bool,
+    /// Offsets below it were shown while it meant that.
+    pub shown_as_written: i64,
 }
 
 impl PartitionModel {
@@ -65,7 +69,22 @@ impl PartitionModel {
             known: BTreeMap::new(),
             uncertain: BTreeSet::new(),
             failed: false,
+            was_written: config.durability == Durability::Written,
+            shown_as_written: 0,
         }
+    }
+
+    /// Another promise from now on: the old one still holds for what was acknowledged under it.
+    pub fn change_durability(&mut self) {
+        if self.is_written() {
+            self.shown_as_written = self.high_watermark;
+            self.config.durability = Durability::Synced;
+            self.config.flush_records = None;
+            self.config.flush_ms = None;
+        } else {
+            self.config.durability = Durability::Written;
+        }
+        trace!("{} is {:?} from now on", self.folder, self.config.durability);
     }
 
     pub fn is_written(&self) -> bool {
@@ -105,9 +124,7 @@ impl PartitionModel {
         }
         self.high_watermark = high_watermark;
         self.note_acknowledged(high_watermark.min(self.truncating.unwrap_or(i64::MAX)));
-        if self.is_written() {
-            self.durable = self.durable.max(log.flushed_offset().0.min(self.truncating.unwrap_or(i64::MAX)));
-        }
+        self.durable = self.durable.max(log.flushed_offset().0.min(self.truncating.unwrap_or(i64::MAX)));
         let start = log.log_start_offset().0;
         if start != self.log_start {
             ensure!(
@@ -130,7 +147,7 @@ impl PartitionModel {
     pub fn note_acknowledged(&mut self, end: i64) {
         self.kept = self.kept.max(end);
         self.given = self.given.max(end);
-        if !self.is_written() {
+        if !self.is_written() && end > self.shown_as_written {
             self.durable = self.durable.max(end);
         }
     }
@@ -147,6 +164,7 @@ impl PartitionModel {
         self.kept = self.kept.min(end);
         self.durable = self.durable.min(end);
         self.given = self.given.min(end);
+        self.shown_as_written = self.shown_as_written.min(end);
     }
 
     fn note_cut(&mut self, end: i64) -> Checked<()> {

@@ -29,6 +29,8 @@ pub struct Plan {
     pub truncations: bool,
     pub deletions: bool,
     pub topic_changes: bool,
+    /// Topics become `written` or `synced`, at a start and between.
+    pub durability_changes: bool,
     /// Of a thousand lives, how many end in the death of the process, the loss of power, the loss of the arena alone;
     /// the others end cleanly.
     pub killed: u64,
@@ -66,6 +68,7 @@ impl Plan {
             truncations: random.chance(400),
             deletions: random.chance(400),
             topic_changes: random.chance(300),
+            durability_changes: false,
             killed,
             power_lost,
             arena_lost: 50,

@@ -29,6 +29,8 @@ const PATIENCE: usize = 4000;
 pub struct World {
     pub plan: Plan,
     pub random: SimRandom,
+    /// Decides about durability alone, so that stories in which it stays are told as before.
+    pub whims: SimRandom,
     pub steps: SimSteps,
     pub disk: SimDisk,
     pub shards: Vec<ShardIo>,
@@ -83,11 +85,14 @@ pub fn tell(seed: u64, bug: Option<SeededBug>) -> Result<(), String> {
 impl World {
     fn new(seed: u64, bug: Option<SeededBug>) -> Self {
         let mut random = SimRandom::new(seed);
-        let plan = Plan::draw(&mut random);
+        let mut plan = Plan::draw(&mut random);
+        let mut whims = SimRandom::new(seed.rotate_left(32));
+        plan.durability_changes = whims.chance(200);
         let steps = SimSteps::default();
         let disk = SimDisk::new(steps.clone(), random.fork());
         let mut world = Self {
             random,
+            whims,
             steps,
             disk,
             shards: Vec::new(),
@@ -175,6 +180,11 @@ impl World {
     }
 
     fn start(&mut self) -> Checked<()> {
+        for partition in &mut self.partitions {
+            if self.plan.durability_changes && self.whims.chance(300) {
+                partition.change_durability();
+            }
+        }
         loop {
             if self.random.chance(200) {
                 self.steps.die_after(self.random.below(150));

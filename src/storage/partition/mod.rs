@@ -129,7 +129,7 @@ pub struct PartitionLog {
     /// Consumers read strictly below it: all before it has reached the topic's durability.
     pub(in crate::storage) high_watermark: Offset,
     pub(in crate::storage) high_watermark_end: u64,
-    /// Offsets below it may be given out by a `written` topic: a durable reservation says so.
+    /// Offsets below it may be given out by a `written` topic: a durable reservation of this life says so. 0 if it made none.
     pub(in crate::storage) reserved_offset: Offset,
     /// A reservation that is on its way, up to this offset.
     pub(in crate::storage) reserving: Option<Offset>,
@@ -204,7 +204,7 @@ impl PartitionLog {
             flushed_end: end,
             high_watermark: log_end_offset,
             high_watermark_end: end,
-            reserved_offset: log_end_offset,
+            reserved_offset: Offset::ZERO,
             reserving: None,
             producers: Producers::default(),
             epochs: EpochCache::default(),

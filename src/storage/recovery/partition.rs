@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::scan::{Expected, scan};
 use super::{KnownPartition, RecoveryError, RecoveryOptions, RecoveryReport};
-use crate::model::{Durability, LeaderEpoch, Offset, ProducerId};
+use crate::model::{LeaderEpoch, Offset, ProducerId};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
 use crate::storage::checkpoint::{CheckpointPartition, SegmentRecord};
@@ -60,18 +60,15 @@ pub(super) fn recover<D: BlockingDisk>(
     }
 }
 
-/// An unreplicated `written` log whose memory is lost goes on behind everything it may have given out.
+/// An unreplicated log that was `written` in the last life, and whose memory is lost, goes on behind everything it may have given
+/// out. Its reservation says that it was: the settings may have changed since, and offsets that were shown are shown all the same.
 pub(super) fn resume_at_reservation(
     log: &mut PartitionLog,
     state: Option<&CheckpointPartition>,
     options: &RecoveryOptions,
 ) {
     let reserved = state.map_or(0, |state| state.reserved_offset);
-    if log.config.durability != Durability::Written
-        || log.failed
-        || reserved <= log.log_end_offset.0
-        || planted(options.seeded_bug, SeededBug::ReuseOffset)
-    {
+    if log.failed || reserved <= log.log_end_offset.0 || planted(options.seeded_bug, SeededBug::ReuseOffset) {
         return;
     }
     let segments = std::mem::take(&mut log.segments);
@@ -102,7 +99,7 @@ pub(super) fn describe(log: &PartitionLog) -> Option<CheckpointPartition> {
         partition: log.topic_partition.partition.0,
         log_start_offset: log.log_start_offset.0,
         flushed_offset: log.log_end_offset.0,
-        reserved_offset: log.log_end_offset.0,
+        reserved_offset: 0,
         // The next segment begins at the end of the log.
         recovery_segment: log.log_end_offset.0,
         recovery_position: 0,

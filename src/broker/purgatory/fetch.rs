@@ -22,6 +22,16 @@ pub struct FetchPart {
     /// The epoch of the last record that the reader has; -1 does not check (KIP-595).
     pub last_fetched_epoch: i32,
     pub error: i16,
+    pub waited: Waited,
+}
+
+/// What a partition had when its fetch was last held against it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// What it gave, and has grown by since.
+    pub bytes: u64,
+    /// Log position of its high watermark.
+    pub end: u64,
 }
 
 /// One topic of a fetch.
@@ -39,6 +49,8 @@ pub struct PendingFetch {
     pub topics: Vec<FetchTopicPart>,
     pub bytes_min: u64,
     pub bytes_max: u64,
+    /// What its partitions have; counted while it waits.
+    pub bytes: u64,
     pub deadline_ms: i64,
     /// Aborted transactions are to be named, of which there are none.
     pub read_committed: bool,
@@ -49,8 +61,10 @@ pub struct PendingFetch {
 pub struct Fetches {
     waiting: BTreeMap<FetchId, PendingFetch>,
     next: FetchId,
-    by_slot: BTreeMap<PartitionSlot, BTreeSet<FetchId>>,
+    /// Which part of which topic of a fetch waits on a partition.
+    by_slot: BTreeSet<(PartitionSlot, FetchId, usize, usize)>,
     deadlines: BTreeSet<(i64, FetchId)>,
+    looks: u64,
 }
 
 impl Fetches {
@@ -60,21 +74,62 @@ impl Fetches {
         self.waiting.is_empty()
     }
 
+    /// How often a partition was looked at for a fetch, since the start.
+    #[must_use]
+    pub const fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// A partition is looked at for a fetch.
+    pub const fn note_look(&mut self) {
+        self.looks += 1;
+    }
+
     /// Takes a fetch that waits on all its partitions.
     pub fn insert(&mut self, fetch: PendingFetch) {
         let id = self.next;
         self.next += 1;
-        for slot in slots_of(&fetch) {
-            self.by_slot.entry(slot).or_default().insert(id);
-        }
+        self.by_slot.extend(keys_of(id, &fetch));
         self.deadlines.insert((fetch.deadline_ms, id));
         self.waiting.insert(id, fetch);
     }
 
     /// Takes out all fetches that wait on this partition: each is tried again, and comes back if it still waits.
     pub fn take_waiting_on(&mut self, slot: PartitionSlot) -> Vec<PendingFetch> {
-        let Some(ids) = self.by_slot.remove(&slot) else { return Vec::new() };
+        let ids: BTreeSet<FetchId> = self.on(slot).map(|(_, id, _, _)| id).collect();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// The partition's high watermark stands at log position `end` now, and its log begins at `log_start_offset`: takes out
+    /// the fetches that may have enough by that. Of the others only what this partition has is looked at. Counted is as
+    /// Kafka does: of each partition no more than the fetch takes of it.
+    pub fn take_satisfied(
+        &mut self,
+        slot: PartitionSlot,
+        end: u64,
+        log_start_offset: Offset,
+    ) -> Vec<PendingFetch> {
+        let mut satisfied = BTreeSet::new();
+        for (_, id, topic, place) in self.on(slot).collect::<Vec<_>>() {
+            self.looks += 1;
+            let Some(fetch) = self.waiting.get_mut(&id) else { continue };
+            let part = fetch.topics.get_mut(topic).and_then(|topic| topic.parts.get_mut(place));
+            let Some(part) = part else { continue };
+            let Waited { bytes: before, end: seen } = part.waited;
+            // A log that was cut is not what was seen; it is read again.
+            let grown = end.checked_sub(seen).map(|more| before.saturating_add(more));
+            let bytes = grown.unwrap_or(u64::MAX).min(part.bytes_max.max(before));
+            part.waited = Waited { bytes, end };
+            fetch.bytes = fetch.bytes.saturating_add(bytes.saturating_sub(before));
+            if fetch.bytes >= fetch.bytes_min || grown.is_none() || part.offset < log_start_offset {
+                satisfied.insert(id);
+            }
+        }
+        satisfied.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    fn on(&self, slot: PartitionSlot) -> impl Iterator<Item = (PartitionSlot, FetchId, usize, usize)> {
+        self.by_slot.range((slot, 0, 0, 0)..=(slot, FetchId::MAX, usize::MAX, usize::MAX)).copied()
     }
 
     /// The next fetch whose time is up.
@@ -99,13 +154,8 @@ impl Fetches {
     fn remove(&mut self, id: FetchId) -> Option<PendingFetch> {
         let fetch = self.waiting.remove(&id)?;
         self.deadlines.remove(&(fetch.deadline_ms, id));
-        for slot in slots_of(&fetch) {
-            if let Some(ids) = self.by_slot.get_mut(&slot) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.by_slot.remove(&slot);
-                }
-            }
+        for key in keys_of(id, &fetch) {
+            self.by_slot.remove(&key);
         }
         Some(fetch)
     }
@@ -116,6 +166,12 @@ impl Fetches {
     }
 }
 
-fn slots_of(fetch: &PendingFetch) -> impl Iterator<Item = PartitionSlot> {
-    fetch.topics.iter().flat_map(|topic| &topic.parts).filter_map(|part| part.slot)
+fn keys_of(
+    id: FetchId,
+    fetch: &PendingFetch,
+) -> impl Iterator<Item = (PartitionSlot, FetchId, usize, usize)> {
+    fetch.topics.iter().enumerate().flat_map(move |(topic, parts)| {
+        let parts = parts.parts.iter().enumerate();
+        parts.filter_map(move |(part, found)| Some((found.slot?, id, topic, part)))
+    })
 }

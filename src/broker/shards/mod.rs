@@ -292,7 +292,7 @@ impl<M: ArenaMemory> Shard<M> {
                     handlers::data::list_offsets::handle_ready(self, slot);
                 }
                 Event::Room => self.retry_stalled(),
-                Event::Truncated(_) => {}
+                Event::Truncated(slot) => handlers::data::fetch::handle_ready(self, slot),
             }
         }
     }
@@ -397,6 +397,12 @@ impl<M: ArenaMemory> Shard<M> {
             Some(_) => Intake::Open,
             None => Intake::AfterReplies,
         }
+    }
+
+    /// How often a partition was looked at for a fetch, since the start.
+    #[must_use]
+    pub const fn fetch_looks(&self) -> u64 {
+        self.fetches.looks()
     }
 
     /// What clients make this shard hold.

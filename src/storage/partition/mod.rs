@@ -263,6 +263,12 @@ impl PartitionLog {
         self.high_watermark
     }
 
+    /// Its log position: how far it is from one to a later one is at least the bytes of the batches between.
+    #[must_use]
+    pub const fn high_watermark_end(&self) -> u64 {
+        self.high_watermark_end
+    }
+
     #[must_use]
     pub const fn epochs(&self) -> &EpochCache {
         &self.epochs

@@ -2,6 +2,7 @@
 //!
 //! Deterministic: every operation of the shard is carried out at once, the clock stands still unless somebody waits.
 
+mod fetches;
 mod searches;
 
 use std::cell::RefCell;
@@ -105,6 +106,16 @@ impl MemoryBroker {
     /// Reads of the disk so far.
     pub const fn reads(&self) -> u64 {
         self.reads
+    }
+
+    /// How often a partition was looked at for a fetch.
+    pub const fn fetch_looks(&self) -> u64 {
+        self.shard.fetch_looks()
+    }
+
+    /// The answer that is there without any waiting.
+    pub fn answer_now(&mut self) -> Option<Vec<u8>> {
+        self.received.pop_front()
     }
 
     /// How often the shard was asked to do what is due.

@@ -2,9 +2,10 @@
 //!
 //! No session is kept yet: the response says session 0, and clients go on with full requests (KIP-227).
 
-use crate::broker::purgatory::fetch::{FetchPart, FetchTopicPart, PendingFetch};
+use crate::broker::purgatory::fetch::{FetchPart, FetchTopicPart, PendingFetch, Waited};
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::error_code::ErrorCode;
+use crate::model::number::{index, wide};
 use crate::model::{LeaderEpoch, Offset};
 use crate::protocol::kafka::Records;
 use crate::protocol::kafka::messages::fetch::{
@@ -52,6 +53,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
         topics,
         bytes_min: u64::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
         bytes_max,
+        bytes: 0,
         deadline_ms: shard.now_ms.saturating_add(i64::from(request.max_wait_ms.max(0))),
         read_committed: request.isolation_level == READ_COMMITTED,
     };
@@ -138,6 +140,7 @@ fn topic_part<M>(
                 leader_epoch: part.current_leader_epoch,
                 last_fetched_epoch: part.last_fetched_epoch,
                 error: error.code(),
+                waited: Waited::default(),
             }
         })
         .collect();
@@ -164,14 +167,14 @@ struct Gathered {
 }
 
 /// Answers the fetch if it has enough, has an error to tell, or its time is up; else it waits.
-fn try_answer<M: ArenaMemory>(shard: &mut Shard<M>, fetch: PendingFetch) {
+fn try_answer<M: ArenaMemory>(shard: &mut Shard<M>, mut fetch: PendingFetch) {
     let budget = shard.reply_bytes_left();
     let mut gathered = Gathered {
         bytes_max: fetch.bytes_max.min(budget),
         held_back: budget < REPLY_BYTES_MIN,
         ..Gathered::default()
     };
-    let responses = fetch
+    let responses: Vec<FetchableTopicResponse<'_>> = fetch
         .topics
         .iter()
         .map(|topic| FetchableTopicResponse {
@@ -190,15 +193,34 @@ fn try_answer<M: ArenaMemory>(shard: &mut Shard<M>, fetch: PendingFetch) {
     let enough = gathered.bytes >= fetch.bytes_min && gathered.bytes > 0 || fetch.bytes_min == 0;
     if waits_for_disk || !(enough || gathered.urgent || expired) {
         shard.log.put_back(gathered.pieces);
-        let mut fetch = fetch.clone();
+        let parts = responses.iter().flat_map(|topic| &topic.partitions);
+        let bytes: Vec<u64> = parts.map(|part| records_bytes(part.records.as_ref())).collect();
         if expired {
             fetch.deadline_ms = i64::MAX;
         }
-        shard.fetches.insert(fetch);
+        wait(shard, fetch, bytes);
         return;
     }
     let response = FetchResponse { responses, ..FetchResponse::default() };
     shard.reply(&fetch.request, &response, gathered.pieces);
+}
+
+/// Takes note of what each partition gave, so that an append to one does not make all be looked at again.
+fn wait<M: ArenaMemory>(shard: &mut Shard<M>, mut fetch: PendingFetch, bytes: Vec<u64>) {
+    fetch.bytes = bytes.iter().sum();
+    let parts = fetch.topics.iter_mut().flat_map(|topic| &mut topic.parts);
+    for (part, bytes) in parts.zip(bytes) {
+        let log = part.slot.and_then(|slot| shard.log.partition(slot));
+        part.waited = Waited { bytes, end: log.map_or(0, PartitionLog::high_watermark_end) };
+    }
+    shard.fetches.insert(fetch);
+}
+
+fn records_bytes(records: Option<&Records<'_>>) -> u64 {
+    match records {
+        Some(Records::External { bytes }) => wide(*bytes),
+        _ => 0,
+    }
 }
 
 fn read_part<M: ArenaMemory>(
@@ -207,6 +229,7 @@ fn read_part<M: ArenaMemory>(
     part: &FetchPart,
     gathered: &mut Gathered,
 ) -> PartitionData<'static> {
+    shard.fetches.note_look();
     let mut data = failed(part.index, part.error);
     let Some(log) = part.slot.and_then(|slot| shard.log.partition(slot)) else {
         if data.error_code == 0 {
@@ -246,7 +269,7 @@ fn read_part<M: ArenaMemory>(
         Ok(done) => {
             gathered.pending |= done.pending;
             gathered.bytes += done.bytes;
-            data.records = Some(Records::External { bytes: crate::model::number::index(done.bytes) });
+            data.records = Some(Records::External { bytes: index(done.bytes) });
         }
         Err(error) => {
             data.error_code = error_of(error).code();
@@ -306,16 +329,25 @@ pub(super) const fn error_of(error: ReadError) -> ErrorCode {
     }
 }
 
-/// New data on a partition: fetches that wait on it are tried again.
+/// New data on a partition: fetches that have enough by it are answered. The work is that of this partition, not of all that
+/// they wait on.
 pub fn handle_advanced<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
-    for fetch in shard.fetches.take_waiting_on(slot) {
+    // Where nothing would be read, it is not tried: what a partition has grown by is counted the next time.
+    if shard.fetches.is_empty() || shard.reply_bytes_left() < REPLY_BYTES_MIN {
+        return;
+    }
+    let Some(log) = shard.log.partition(slot) else { return };
+    let (end, start) = (log.high_watermark_end(), log.log_start_offset());
+    for fetch in shard.fetches.take_satisfied(slot, end, start) {
         try_answer(shard, fetch);
     }
 }
 
-/// The disk has answered, or the partition is gone.
+/// The disk has answered, or the partition is gone or was cut: fetches that wait on it are tried again.
 pub fn handle_ready<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
-    handle_advanced(shard, slot);
+    for fetch in shard.fetches.take_waiting_on(slot) {
+        try_answer(shard, fetch);
+    }
 }
 
 /// Answers a fetch that has waited long enough.

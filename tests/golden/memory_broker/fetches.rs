@@ -1,0 +1,108 @@
+//! Fetches that wait on many partitions: what an append to one of them costs, and when they are answered.
+
+use super::MemoryBroker;
+use crate::script::batches::batch;
+use crate::script::{Broker as _, Script};
+use ringlog::protocol::kafka::frame::encode_request;
+use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ringlog::protocol::kafka::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ringlog::protocol::kafka::{Records, Request, Writer};
+use std::time::Duration;
+
+const PARTITIONS: u64 = 1_000;
+/// What a script makes of `many` when the clock stands at its start.
+const NAME: &str = "many-000000000-001";
+/// Topics have names in it.
+const VERSION: i16 = 12;
+
+fn frame<'m, R: Request<'m>>(request: &R) -> Vec<u8> {
+    let mut writer = Writer::new();
+    encode_request(&mut writer, VERSION, 7, Some("fetches"), request).expect("a small request");
+    writer.encoded()[4..].to_vec()
+}
+
+/// An append that is not answered.
+fn append(broker: &mut MemoryBroker, partition: u64, records: &[u8]) {
+    let partition_data =
+        vec![PartitionProduceData { index: number(partition), records: Some(Records::Inline(records)) }];
+    let topic = TopicProduceData { name: NAME, partition_data, ..TopicProduceData::default() };
+    broker.send(&frame(&ProduceRequest {
+        timeout_ms: 5_000,
+        topic_data: vec![topic],
+        ..ProduceRequest::default()
+    }));
+}
+
+/// Waits up to a minute for `bytes_min` of all partitions from their starts on, with so much of each.
+fn fetch(broker: &mut MemoryBroker, bytes_min: usize, partition_bytes_max: usize) {
+    let partitions = (0..PARTITIONS).map(|partition| FetchPartition {
+        partition: number(partition),
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+        partition_max_bytes: i32::try_from(partition_bytes_max).expect("a size"),
+        ..FetchPartition::default()
+    });
+    let topics = vec![FetchTopic { topic: NAME, partitions: partitions.collect(), ..FetchTopic::default() }];
+    let min_bytes = i32::try_from(bytes_min).expect("a size");
+    broker.send(&frame(&FetchRequest {
+        max_wait_ms: 60_000,
+        min_bytes,
+        max_bytes: 1 << 20,
+        topics,
+        ..FetchRequest::default()
+    }));
+}
+
+fn number(partition: u64) -> i32 {
+    i32::try_from(partition).expect("a small number")
+}
+
+fn broker_with_topic() -> MemoryBroker {
+    let mut broker = MemoryBroker::new("node.id=0\n");
+    Script::run(&mut broker, |script| assert_eq!(script.topic("many", number(PARTITIONS), &[]), NAME));
+    broker
+}
+
+#[test]
+fn an_append_costs_a_look_at_its_partition_and_not_at_all_that_a_fetch_waits_on() {
+    let mut broker = broker_with_topic();
+    let records = batch(&[1_000]);
+    fetch(&mut broker, records.len() * 500, 1 << 20);
+    let before = broker.fetch_looks();
+    for partition in 0..499 {
+        append(&mut broker, partition * 2, &records);
+        assert_eq!(broker.answer_now(), None, "after {partition} appends");
+    }
+    assert_eq!(broker.fetch_looks(), before + 499, "one look for an append");
+    append(&mut broker, 998, &records);
+    let answer = broker.answer_now().expect("there are enough bytes now");
+    assert!(answer.len() > records.len() * 500, "{} bytes", answer.len());
+    assert_eq!(broker.fetch_looks(), before + 500 + PARTITIONS, "all are read once for the answer");
+}
+
+#[test]
+fn of_each_partition_counts_what_the_fetch_takes_of_it() {
+    let mut broker = broker_with_topic();
+    let records = batch(&[1_000]);
+    fetch(&mut broker, records.len() * 3, records.len() + 1);
+    for _ in 0..20 {
+        append(&mut broker, 1, &records);
+    }
+    append(&mut broker, 2, &records);
+    assert_eq!(broker.answer_now(), None, "one partition gives no more than its limit");
+    append(&mut broker, 3, &records);
+    append(&mut broker, 4, &records);
+    assert!(broker.answer_now().is_some(), "three batches of as many partitions");
+}
+
+#[test]
+fn a_fetch_that_has_not_enough_is_answered_at_its_deadline_with_what_there_is() {
+    let mut broker = broker_with_topic();
+    let records = batch(&[1_000]);
+    fetch(&mut broker, records.len() * 10, 1 << 20);
+    append(&mut broker, 1, &records);
+    broker.pause(Duration::from_secs(59));
+    assert_eq!(broker.answer_now(), None);
+    broker.pause(Duration::from_secs(2));
+    assert!(broker.answer_now().is_some_and(|answer| answer.len() > records.len()));
+}

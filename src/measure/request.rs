@@ -85,13 +85,13 @@ pub fn produce(
     let topic_data = TopicProduceData {
         name: if target.produce_version < 13 { &target.topic } else { "" },
         topic_id: target.topic_id,
-        partition_data: vec![partition_data],
+        partition_data: [partition_data].into(),
     };
     let request = ProduceRequest {
         transactional_id: None,
         acks: -1,
         timeout_ms: TIMEOUT_MS,
-        topic_data: vec![topic_data],
+        topic_data: [topic_data].into(),
     };
     let mut writer = Writer::with_capacity(batch.bytes.len().saturating_add(256));
     frame::encode_request(&mut writer, target.produce_version, 0, Some(CLIENT_ID), &request)?;

@@ -20,7 +20,7 @@ pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 pub const PRODUCER_ID_BLOCK_COUNT: i64 = 1_000;
 
 /// Most memory that the decoding of one frame allocates for arrays, unless the caller sets another bound; a frame cannot
-/// reach more than 19 times its own size per level of arrays in arrays, of which there are three at most. Enough for a
+/// reach more than 48 times its own size per level of arrays in arrays, of which there are three at most. Enough for a
 /// Fetch request of 300,000 partitions. Unit: bytes.
 pub const DECODE_ALLOCATION_BYTES_MAX: usize = 32 * 1024 * 1024;
 

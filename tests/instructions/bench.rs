@@ -174,8 +174,8 @@ fn batch(value_bytes: usize, count: usize) -> Vec<u8> {
 fn append_request(batch: &[u8]) -> ProduceRequest<'_> {
     let partition = PartitionProduceData { index: 0, records: Some(Records::Inline(batch)) };
     let topic =
-        TopicProduceData { name: TOPIC, partition_data: vec![partition], ..TopicProduceData::default() };
-    ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..ProduceRequest::default() }
+        TopicProduceData { name: TOPIC, partition_data: [partition].into(), ..TopicProduceData::default() };
+    ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: [topic].into(), ..ProduceRequest::default() }
 }
 
 fn fetch_request(offset: i64, bytes: usize) -> FetchRequest<'static> {

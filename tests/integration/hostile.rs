@@ -140,8 +140,9 @@ fn fill(broker: &Broker) {
 
 fn produce_request<'a>(topic: &'a str, batch: &'a [u8]) -> ProduceRequest<'a> {
     let part = PartitionProduceData { index: 0, records: Some(Records::Inline(batch)) };
-    let topic = TopicProduceData { name: topic, partition_data: vec![part], ..TopicProduceData::default() };
-    ProduceRequest { acks: 1, timeout_ms: 1_000, topic_data: vec![topic], ..ProduceRequest::default() }
+    let topic =
+        TopicProduceData { name: topic, partition_data: [part].into(), ..TopicProduceData::default() };
+    ProduceRequest { acks: 1, timeout_ms: 1_000, topic_data: [topic].into(), ..ProduceRequest::default() }
 }
 
 fn fetch_request(topic: &str) -> FetchRequest<'_> {

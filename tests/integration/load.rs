@@ -221,10 +221,11 @@ impl Producer {
             .iter()
             .map(|&(place, number)| TopicProduceData {
                 name: &self.places[place].0,
-                partition_data: vec![PartitionProduceData {
+                partition_data: [PartitionProduceData {
                     index: self.places[place].1,
                     records: Some(Records::Inline(&self.lanes[place].unacknowledged[number].batch)),
-                }],
+                }]
+                .into(),
                 ..TopicProduceData::default()
             })
             .collect();

@@ -409,14 +409,18 @@ fn send(
                 topics.push(TopicProduceData {
                     name,
                     topic_id: shipped.topic_id,
-                    partition_data: vec![data],
+                    partition_data: [data].into(),
                 });
             }
         }
     }
     let with_ids = batches.iter().all(|shipped| shipped.topic_id != TopicId::ZERO);
-    let request =
-        ProduceRequest { transactional_id: None, acks: settings.acks.code(), timeout_ms, topic_data: topics };
+    let request = ProduceRequest {
+        transactional_id: None,
+        acks: settings.acks.code(),
+        timeout_ms,
+        topic_data: topics.into(),
+    };
     let connection = client.connection(leader)?;
     let last = if with_ids { i16::MAX } else { LAST_VERSION_BY_NAME };
     let version = connection.version_up_to(ApiKey::Produce, last)?;

@@ -34,10 +34,10 @@ fn an_acknowledgement_is_told_from_a_refusal_and_from_another_requests() {
         let reply = |error_code| {
             let partition = PartitionProduceResponse { error_code, ..PartitionProduceResponse::default() };
             let topic = TopicProduceResponse {
-                partition_responses: vec![partition],
+                partition_responses: [partition].into(),
                 ..TopicProduceResponse::default()
             };
-            let body = ProduceResponse { responses: vec![topic], ..ProduceResponse::default() };
+            let body = ProduceResponse { responses: [topic].into(), ..ProduceResponse::default() };
             let mut writer = Writer::new();
             frame::encode_response(&mut writer, version, 8, &body).unwrap();
             writer.encoded()[frame::PREFIX_BYTES..].to_vec()
@@ -63,7 +63,7 @@ fn kip_74_a_batch_that_is_cut_off_is_not_counted() {
         let topic =
             FetchableTopicResponse { partitions: vec![partition], ..FetchableTopicResponse::default() };
         let mut writer = Writer::new();
-        let body = FetchResponse { responses: vec![topic], ..FetchResponse::default() };
+        let body = FetchResponse { responses: [topic].into(), ..FetchResponse::default() };
         frame::encode_response(&mut writer, 12, 1, &body).unwrap();
         writer.encoded()[frame::PREFIX_BYTES..].to_vec()
     };

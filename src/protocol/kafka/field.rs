@@ -11,7 +11,7 @@
 //! ```
 
 use super::schema::Kind;
-use super::{Reader, Records, Writer};
+use super::{Reader, Records, Rows, Writer};
 use crate::model::TopicId;
 use crate::protocol::{Error, Result};
 
@@ -237,15 +237,33 @@ impl<'a, T: Field<'a>> Field<'a> for Vec<T> {
 impl<'a, T: Field<'a>> Nullable<'a> for Vec<T> {
     fn decode_nullable(reader: &mut Reader<'a>, context: Context) -> Result<Option<Self>> {
         let Some(count) = decode_count(reader, context)? else { return Ok(None) };
-        let mut elements = reader.reserve(count, T::bytes_min(context))?;
-        for _ in 0..count {
-            elements.push(T::decode(reader, context)?);
-        }
-        Ok(Some(elements))
+        decode_elements(reader, context, count).map(Some)
     }
 
     fn encode_null(writer: &mut Writer, context: Context) {
         encode_null_count(writer, context);
+    }
+}
+
+impl<'a, T: Field<'a>> Field<'a> for Rows<T> {
+    const KIND: Kind = Kind::Array(&T::KIND);
+
+    #[inline]
+    fn bytes_min(context: Context) -> usize {
+        count_bytes_min(context)
+    }
+
+    fn decode(reader: &mut Reader<'a>, context: Context) -> Result<Self> {
+        let count = decode_count(reader, context).and_then(not_null)?;
+        if count == 1 {
+            return T::decode(reader, context).map(Self::One);
+        }
+        decode_elements(reader, context, count).map(Self::Many)
+    }
+
+    fn encode(&self, writer: &mut Writer, context: Context) -> Result<()> {
+        encode_count(writer, context, self.len())?;
+        self.iter().try_for_each(|element| element.encode(writer, context))
     }
 }
 
@@ -284,6 +302,18 @@ fn count_bytes_min(context: Context) -> usize {
 #[inline]
 fn decode_count(reader: &mut Reader<'_>, context: Context) -> Result<Option<usize>> {
     reader.length(context.flexible, |reader| reader.array().map(i32::from_be_bytes))
+}
+
+fn decode_elements<'a, T: Field<'a>>(
+    reader: &mut Reader<'a>,
+    context: Context,
+    count: usize,
+) -> Result<Vec<T>> {
+    let mut elements = reader.reserve(count, T::bytes_min(context))?;
+    for _ in 0..count {
+        elements.push(T::decode(reader, context)?);
+    }
+    Ok(elements)
 }
 
 #[inline]

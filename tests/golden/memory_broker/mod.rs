@@ -244,8 +244,7 @@ impl Broker for MemoryBroker {
         if self.closed {
             return;
         }
-        let mut bytes = frame.to_vec();
-        match self.shard.handle_frame(self.connection, &mut bytes) {
+        match self.shard.handle_frame(self.connection, frame) {
             FrameFate::Done => {}
             FrameFate::Close => self.closed = true,
             FrameFate::Stalled => panic!("there is room for every append of these conversations"),

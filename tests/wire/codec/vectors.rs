@@ -160,7 +160,7 @@ fn kip_516_produce_names_topics_until_version_12_and_identifies_them_from_13() {
         transactional_id: None,
         acks: -1,
         timeout_ms: 256,
-        topic_data: vec![topic],
+        topic_data: [topic].into(),
     };
 
     let by_name = frame(&[
@@ -172,7 +172,7 @@ fn kip_516_produce_names_topics_until_version_12_and_identifies_them_from_13() {
     ]);
     let topic = produce::TopicProduceData {
         name: "ab",
-        partition_data: partition_data(),
+        partition_data: partition_data().into(),
         ..produce::TopicProduceData::default()
     };
     assert_request(&by_name, 3, Some(""), &request(topic));
@@ -187,7 +187,7 @@ fn kip_516_produce_names_topics_until_version_12_and_identifies_them_from_13() {
     ]);
     let topic = produce::TopicProduceData {
         topic_id: TopicId([9; 16]),
-        partition_data: partition_data(),
+        partition_data: partition_data().into(),
         ..produce::TopicProduceData::default()
     };
     assert_request(&by_id, 13, Some(""), &request(topic));

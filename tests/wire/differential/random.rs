@@ -71,8 +71,12 @@ impl Round {
             .collect();
         let topic = TopicProduceData { name: &self.name, topic_id: self.id, partition_data };
         let acks = [-1, 1][usize::from(self.chance.below(2) == 0)];
-        let request =
-            ProduceRequest { acks, timeout_ms: 5_000, topic_data: vec![topic], ..ProduceRequest::default() };
+        let request = ProduceRequest {
+            acks,
+            timeout_ms: 5_000,
+            topic_data: [topic].into(),
+            ..ProduceRequest::default()
+        };
         script.call(version, &request);
     }
 

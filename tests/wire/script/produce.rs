@@ -4,7 +4,7 @@ use super::Script;
 use super::batches::{batch, packed, stamped, with};
 use ringlog::model::TopicId;
 use ringlog::protocol::kafka::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use ringlog::protocol::kafka::{ApiKey, Records};
+use ringlog::protocol::kafka::{ApiKey, Records, Rows};
 use ringlog::protocol::records::Codec;
 
 pub fn talk(script: &mut Script<'_>) {
@@ -111,13 +111,13 @@ fn several(script: &mut Script<'_>, version: i16) {
     to.call_with(script, 1, None, &[(0, Some(&batch(&[1_000]))), (0, Some(&batch(&[2_000, 2_000])))]);
     let (first, second) = (batch(&[1_000]), batch(&[2_000]));
     let topic = |records| TopicProduceData {
-        partition_data: vec![PartitionProduceData { index: 0, records: Some(Records::Inline(records)) }],
+        partition_data: [PartitionProduceData { index: 0, records: Some(Records::Inline(records)) }].into(),
         ..to.topic()
     };
     let request = ProduceRequest {
         acks: 1,
         timeout_ms: 5_000,
-        topic_data: vec![topic(&first), topic(&second)],
+        topic_data: vec![topic(&first), topic(&second)].into(),
         ..ProduceRequest::default()
     };
     script.call(version, &request);
@@ -198,14 +198,16 @@ fn idempotence(script: &mut Script<'_>, version: i16) {
 pub fn append(script: &mut Script<'_>, name: &str, partition: i32, records: &[u8]) {
     let topic = TopicProduceData {
         name,
-        partition_data: vec![PartitionProduceData {
-            index: partition,
-            records: Some(Records::Inline(records)),
-        }],
+        partition_data: [PartitionProduceData { index: partition, records: Some(Records::Inline(records)) }]
+            .into(),
         ..TopicProduceData::default()
     };
-    let request =
-        ProduceRequest { acks: -1, timeout_ms: 5_000, topic_data: vec![topic], ..ProduceRequest::default() };
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 5_000,
+        topic_data: [topic].into(),
+        ..ProduceRequest::default()
+    };
     let answer = script.ask(9, &request);
     let part = &answer.field("responses").list()[0].field("partition_responses").list()[0];
     assert_eq!(part.field("error_code").line(), "0", "{}", answer.line());
@@ -226,7 +228,7 @@ impl Target {
     }
 
     fn topic(&self) -> TopicProduceData<'_> {
-        TopicProduceData { name: &self.name, topic_id: self.id, partition_data: Vec::new() }
+        TopicProduceData { name: &self.name, topic_id: self.id, partition_data: Rows::default() }
     }
 
     pub fn call(&mut self, script: &mut Script<'_>, records: &[u8]) {
@@ -260,6 +262,6 @@ impl Target {
             records: records.map(Records::Inline),
         };
         let topic = TopicProduceData { partition_data: parts.iter().map(part).collect(), ..self.topic() };
-        ProduceRequest { transactional_id, acks, timeout_ms: 5_000, topic_data: vec![topic] }
+        ProduceRequest { transactional_id, acks, timeout_ms: 5_000, topic_data: [topic].into() }
     }
 }

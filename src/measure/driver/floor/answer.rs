@@ -49,10 +49,10 @@ impl Acknowledgement {
         if self.bytes.is_empty() || self.version != head.version {
             let topic = TopicProduceResponse {
                 name: if head.version < 13 { "bench-1234-123456789012345" } else { "" },
-                partition_responses: vec![PartitionProduceResponse::default()],
+                partition_responses: [PartitionProduceResponse::default()].into(),
                 ..TopicProduceResponse::default()
             };
-            let body = ProduceResponse { responses: vec![topic], ..ProduceResponse::default() };
+            let body = ProduceResponse { responses: [topic].into(), ..ProduceResponse::default() };
             let mut writer = Writer::new();
             frame::encode_response(&mut writer, head.version, 0, &body)?;
             *self = Self { version: head.version, bytes: writer.into_parts().0 };
@@ -131,7 +131,7 @@ impl Fetch {
             stored.push_back(found);
         }
         let topic = FetchableTopicResponse { partitions: rows, ..FetchableTopicResponse::default() };
-        let body = FetchResponse { responses: vec![topic], ..FetchResponse::default() };
+        let body = FetchResponse { responses: [topic].into(), ..FetchResponse::default() };
         let mut writer = Writer::new();
         frame::encode_response(&mut writer, self.head.version, self.head.correlation_id, &body)?;
         stored.retain(|found| !found.is_empty());

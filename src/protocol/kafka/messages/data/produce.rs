@@ -2,8 +2,8 @@
 //! KIP-516 (13: topics by id).
 
 use crate::model::TopicId;
-use crate::protocol::kafka::Records;
 use crate::protocol::kafka::table::messages;
+use crate::protocol::kafka::{Records, Rows};
 
 messages! {
     /// `acks`: 0 asks for no response at all, 1 for the leader, -1 for all in-sync replicas.
@@ -11,13 +11,13 @@ messages! {
         transactional_id: Option<&'a str>, 3+, null 3+;
         acks: i16, 0+;
         timeout_ms: i32, 0+;
-        topic_data: Vec<TopicProduceData<'a>>, 0+;
+        topic_data: Rows<TopicProduceData<'a>>, 0+;
     }
     /// One topic, by name until version 12, by id from 13.
     part TopicProduceData<'a> {
         name: &'a str, 0-12, ignorable;
         topic_id: TopicId = TopicId::ZERO, 13+, ignorable;
-        partition_data: Vec<PartitionProduceData<'a>>, 0+;
+        partition_data: Rows<PartitionProduceData<'a>>, 0+;
     }
     /// Record batches for one partition.
     part PartitionProduceData<'a> {
@@ -27,7 +27,7 @@ messages! {
 
     /// Sent unless `acks` was 0.
     response ProduceResponse<'a> of Produce {
-        responses: Vec<TopicProduceResponse<'a>>, 0+;
+        responses: Rows<TopicProduceResponse<'a>>, 0+;
         throttle_time_ms: i32, 1+, ignorable;
         /// Where the leaders named in `current_leader` are reached.
         node_endpoints: Vec<NodeEndpoint<'a>>, 10+, tag 0;
@@ -36,7 +36,7 @@ messages! {
     part TopicProduceResponse<'a> {
         name: &'a str, 0-12, ignorable;
         topic_id: TopicId = TopicId::ZERO, 13+, ignorable;
-        partition_responses: Vec<PartitionProduceResponse<'a>>, 0+;
+        partition_responses: Rows<PartitionProduceResponse<'a>>, 0+;
     }
     /// What became of one partition's batches.
     part PartitionProduceResponse<'a> {

@@ -166,12 +166,7 @@ impl Client {
     }
 
     /// The rest of a large frame has arrived.
-    pub(super) fn handle_large(
-        &mut self,
-        mut frame: AlignedBuffer,
-        received_bytes: usize,
-        lent: &mut Lent<'_>,
-    ) {
+    pub(super) fn handle_large(&mut self, frame: AlignedBuffer, received_bytes: usize, lent: &mut Lent<'_>) {
         self.receiving = Receiving::Nothing;
         self.last_active_ms = lent.now_ms;
         self.partial_since_ms = None;
@@ -181,7 +176,7 @@ impl Client {
             self.close();
             return;
         }
-        let fate = lent.shard.handle_frame(self.id, frame.as_mut_slice());
+        let fate = lent.shard.handle_frame(self.id, frame.as_slice());
         self.end_large(frame, fate, lent);
     }
 
@@ -203,13 +198,13 @@ impl Client {
     pub(super) fn resume(&mut self, lent: &mut Lent<'_>) {
         match self.stalled.take() {
             None => {}
-            Some(Stalled::Large(mut frame)) => {
-                let fate = lent.shard.resume(self.id, frame.as_mut_slice());
+            Some(Stalled::Large(frame)) => {
+                let fate = lent.shard.resume(self.id, frame.as_slice());
                 self.end_large(frame, fate, lent);
             }
             Some(Stalled::Small { bytes }) => {
                 let from = self.start + PREFIX_BYTES;
-                let Some(frame) = self.buffer.get_mut(from..from + bytes) else { return self.close() };
+                let Some(frame) = self.buffer.get(from..from + bytes) else { return self.close() };
                 match lent.shard.resume(self.id, frame) {
                     FrameFate::Done => {
                         self.start = from + bytes;
@@ -239,7 +234,7 @@ impl Client {
                 }
                 Next::Frame { bytes } => {
                     let from = self.start + PREFIX_BYTES;
-                    let Some(frame) = self.buffer.get_mut(from..from + bytes) else { break };
+                    let Some(frame) = self.buffer.get(from..from + bytes) else { break };
                     match lent.shard.handle_frame(self.id, frame) {
                         FrameFate::Done => {
                             self.start = from + bytes;

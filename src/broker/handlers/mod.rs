@@ -6,6 +6,7 @@ pub mod data;
 pub mod groups;
 pub mod topics;
 
+use super::purgatory::produce::PendingId;
 use super::shards::{ConnectionId, RequestId, Shard};
 use crate::protocol::kafka::header::RequestHeader;
 use crate::protocol::kafka::{ApiKey, Message, Reader};
@@ -23,11 +24,11 @@ pub enum Fate {
     /// It cannot be answered: the connection is closed, as Kafka closes it.
     Close,
     /// The rest of an append waits for room and needs the frame.
-    Stalled(data::produce::Stalled),
+    Stalled(PendingId),
 }
 
 /// Reads a request and answers it, now or later.
-pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, frame: &mut [u8]) -> Fate {
+pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, frame: &[u8]) -> Fate {
     let mut reader = Reader::new(frame);
     let Ok(header) = RequestHeader::decode(&mut reader) else { return Fate::Close };
     let (api_key, api_version) = (header.api_key, header.api_version);
@@ -40,7 +41,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, fr
     let held_bytes = held_bytes(api_key, frame.len());
     let Some(request) = shard.begin_request(connection, held_bytes) else { return Fate::Close };
     let id = RequestId { connection, request, api_key, api_version, correlation_id };
-    let Some(body) = frame.get_mut(body_start..) else { return Fate::Close };
+    let Some(body) = frame.get(body_start..) else { return Fate::Close };
     match api_key {
         ApiKey::Produce => data::produce::handle(shard, id, body),
         ApiKey::Fetch => with(shard, id, body, data::fetch::handle),

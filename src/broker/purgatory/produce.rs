@@ -1,10 +1,10 @@
-//! Produce requests whose batches are in the log but not yet acknowledged.
+//! Produce requests whose batches are in the log but not yet acknowledged, or wait for room there.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::broker::shards::RequestId;
+use crate::broker::shards::append::Append;
+use crate::model::Offset;
 use crate::model::error_code::ErrorCode;
-use crate::model::{Offset, TopicId};
 use crate::storage::PartitionSlot;
 
 /// Names a pending produce; the generation keeps a late word from reaching its successor.
@@ -14,50 +14,23 @@ pub struct PendingId {
     generation: u32,
 }
 
-/// What a partition's part of a request has come to.
-#[derive(Clone, Debug)]
-pub struct PartitionResult {
-    pub index: i32,
-    pub error: ErrorCode,
-    pub base_offset: i64,
-    pub log_append_time_ms: i64,
-    pub log_start_offset: i64,
-    pub error_message: Option<String>,
-}
-
-/// One topic of a request: by name until version 12, by id from 13.
-#[derive(Clone, Debug)]
-pub struct TopicResult {
-    pub name: String,
-    pub id: TopicId,
-    pub partitions: Vec<PartitionResult>,
-}
-
-/// A produce request under way.
-#[derive(Debug)]
-pub struct PendingProduce {
-    pub request: RequestId,
-    pub acks: i16,
-    pub deadline_ms: i64,
-    pub topics: Vec<TopicResult>,
-    /// Partitions whose batches are not yet acknowledged.
-    pub outstanding: u32,
-    /// All batches are appended (or refused): when nothing is outstanding, the reply goes out.
-    pub complete: bool,
-}
-
 #[derive(Debug)]
 struct Waiter {
     end_offset: Offset,
     pending: PendingId,
-    topic: u32,
-    partition: u32,
+    part: u32,
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    generation: u32,
+    append: Option<Box<Append>>,
 }
 
 /// All pending produces of a shard.
 #[derive(Debug, Default)]
 pub struct Produces {
-    pending: Vec<(u32, Option<PendingProduce>)>,
+    seats: Vec<Seat>,
     free: Vec<u32>,
     /// By slot number: waiters in order of offset, since appends are.
     waiters: Vec<VecDeque<Waiter>>,
@@ -68,138 +41,130 @@ impl Produces {
     /// Whether no request is under way.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.free.len() == self.pending.len()
+        self.free.len() == self.seats.len()
     }
 
-    /// Takes a request; its deadline runs from now.
-    pub fn insert(&mut self, produce: PendingProduce) -> PendingId {
+    /// Takes a request in. It is answered with a time-out if it is not done by its deadline; one that wants no answer waits
+    /// for room as long as it takes.
+    pub fn insert(&mut self, append: Box<Append>) -> PendingId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.pending.push((0, None));
-            u32::try_from(self.pending.len() - 1).unwrap_or(u32::MAX)
+            self.seats.push(Seat::default());
+            u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX)
         });
         let mut id = PendingId { index, generation: 0 };
-        if let Some((generation, seat)) = self.pending.get_mut(index as usize) {
-            *generation = generation.wrapping_add(1);
-            id.generation = *generation;
-            *seat = Some(produce);
+        if let Some(seat) = self.seats.get_mut(index as usize) {
+            seat.generation = seat.generation.wrapping_add(1);
+            id.generation = seat.generation;
         }
+        self.put_back(id, append, 0);
         id
     }
 
-    pub fn get_mut(&mut self, id: PendingId) -> Option<&mut PendingProduce> {
-        let (generation, pending) = self.pending.get_mut(id.index as usize)?;
-        if *generation == id.generation { pending.as_mut() } else { None }
+    /// Lends a request out for the rest of its appends; it comes back with [`Self::put_back`], or is removed.
+    pub fn lend(&mut self, id: PendingId) -> Option<Box<Append>> {
+        self.seat(id)?.append.take()
+    }
+
+    /// The counterpart of [`Self::lend`]. Its parts from `first_new` on have been appended since.
+    pub fn put_back(&mut self, id: PendingId, append: Box<Append>, first_new: usize) {
+        for (place, part) in append.parts.iter().enumerate().skip(first_new) {
+            if let Some((slot, end_offset)) = part.waits {
+                let part = u32::try_from(place).unwrap_or(u32::MAX);
+                self.wait(slot, Waiter { end_offset, pending: id, part });
+            }
+        }
+        if append.acks != 0 {
+            self.deadlines.insert((append.deadline_ms, id));
+        }
+        if let Some(seat) = self.seat(id) {
+            seat.append = Some(append);
+        }
+    }
+
+    /// The place of a request that is lent out, and done, is free again.
+    pub fn remove_lent(&mut self, id: PendingId, append: &Append) {
+        if let Some(seat) = self.seat(id) {
+            seat.generation = seat.generation.wrapping_add(1);
+            self.free.push(id.index);
+            self.deadlines.remove(&(append.deadline_ms, id));
+        }
     }
 
     /// Takes a request out: it is answered now, or nobody waits for it any more.
-    pub fn remove(&mut self, id: PendingId) -> Option<PendingProduce> {
-        let (generation, pending) = self.pending.get_mut(id.index as usize)?;
-        if *generation != id.generation {
-            return None;
-        }
-        let gone = pending.take()?;
-        self.free.push(id.index);
-        self.deadlines.remove(&(gone.deadline_ms, id));
-        Some(gone)
+    pub fn remove(&mut self, id: PendingId) -> Option<Box<Append>> {
+        let append = self.lend(id)?;
+        self.remove_lent(id, &append);
+        Some(append)
     }
 
-    /// Forgets a request whose connection is gone.
-    pub fn abandon(&mut self, id: PendingId) {
-        let _ = self.remove(id);
+    fn seat(&mut self, id: PendingId) -> Option<&mut Seat> {
+        self.seats.get_mut(id.index as usize).filter(|seat| seat.generation == id.generation)
     }
 
-    /// The request is answered with a time-out if it is not done by its deadline.
-    pub fn arm(&mut self, id: PendingId) {
-        if let Some(deadline_ms) = self.get_mut(id).map(|pending| pending.deadline_ms) {
-            self.deadlines.insert((deadline_ms, id));
-        }
-    }
-
-    /// The partition's part of the request waits until the high watermark reaches `end_offset`.
-    pub fn wait(
-        &mut self,
-        slot: PartitionSlot,
-        end_offset: Offset,
-        pending: PendingId,
-        topic: u32,
-        partition: u32,
-    ) {
+    fn wait(&mut self, slot: PartitionSlot, waiter: Waiter) {
         let place = slot.0 as usize;
         if self.waiters.len() <= place {
             self.waiters.resize_with(place + 1, VecDeque::new);
         }
         if let Some(queue) = self.waiters.get_mut(place) {
             // A duplicate waits for its original, which may be before what came last.
-            let behind = queue.partition_point(|waiter| waiter.end_offset <= end_offset);
-            queue.insert(behind, Waiter { end_offset, pending, topic, partition });
+            let behind = queue.partition_point(|known| known.end_offset <= waiter.end_offset);
+            queue.insert(behind, waiter);
         }
     }
 
-    /// The next request that has been waiting for an offset below or at `high_watermark` and is now complete.
-    pub fn poll_acknowledged(&mut self, slot: PartitionSlot, high_watermark: Offset) -> Option<PendingId> {
+    /// The next request that has been waiting for an offset below or at `high_watermark` and is now done.
+    pub fn poll_acknowledged(&mut self, slot: PartitionSlot, high_watermark: Offset) -> Option<Box<Append>> {
         loop {
             let queue = self.waiters.get_mut(slot.0 as usize)?;
             if queue.front()?.end_offset > high_watermark {
                 return None;
             }
             let waiter = queue.pop_front()?;
-            let Some(pending) = self.get_mut(waiter.pending) else { continue };
-            pending.outstanding = pending.outstanding.saturating_sub(1);
-            if pending.outstanding == 0 && pending.complete {
-                return Some(waiter.pending);
+            if let Some(done) = self.settle(&waiter, None) {
+                return Some(done);
             }
         }
     }
 
-    /// The next request that waits on this partition, whose part of it has failed with `error`, and is now complete.
-    pub fn poll_failed(&mut self, slot: PartitionSlot, error: ErrorCode) -> Option<PendingId> {
+    /// The next request that waits on this partition, whose part of it has failed with `error`, and is now done.
+    pub fn poll_failed(&mut self, slot: PartitionSlot, error: ErrorCode) -> Option<Box<Append>> {
         loop {
             let waiter = self.waiters.get_mut(slot.0 as usize)?.pop_front()?;
-            let Some(pending) = self.get_mut(waiter.pending) else { continue };
-            let topic = pending.topics.get_mut(waiter.topic as usize);
-            if let Some(result) = topic.and_then(|topic| topic.partitions.get_mut(waiter.partition as usize))
-            {
-                result.error = error;
-                result.base_offset = -1;
-            }
-            pending.outstanding = pending.outstanding.saturating_sub(1);
-            if pending.outstanding == 0 && pending.complete {
-                return Some(waiter.pending);
+            if let Some(done) = self.settle(&waiter, Some(error)) {
+                return Some(done);
             }
         }
     }
 
-    /// The next request whose deadline has passed; its parts that are not acknowledged become time-outs: whether they will
-    /// be is not known, since they are in the log.
-    pub fn poll_expired(&mut self, now_ms: i64) -> Option<PendingId> {
-        let &(deadline_ms, id) = self.deadlines.first()?;
-        if deadline_ms > now_ms {
+    /// A part waits no longer; the request, if that was the last one.
+    fn settle(&mut self, waiter: &Waiter, error: Option<ErrorCode>) -> Option<Box<Append>> {
+        let append = self.seat(waiter.pending)?.append.as_mut()?;
+        let part = append.parts.get_mut(waiter.part as usize)?;
+        part.waits = None;
+        if let Some(error) = error {
+            part.refuse(error, None);
+        }
+        append.outstanding = append.outstanding.saturating_sub(1);
+        if append.outstanding > 0 || !append.is_complete() {
             return None;
         }
-        self.deadlines.pop_first();
-        let places: Vec<(u32, u32)> = self
-            .waiters
-            .iter()
-            .flatten()
-            .filter(|waiter| waiter.pending == id)
-            .map(|waiter| (waiter.topic, waiter.partition))
-            .collect();
-        if let Some(pending) = self.get_mut(id) {
-            if !pending.complete {
-                // It waits for room: so do these parts, and will be forgotten.
-                let results = pending.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-                for result in results.filter(|result| result.error.is_none() && result.base_offset < 0) {
-                    result.error = ErrorCode::RequestTimedOut;
-                }
+        self.remove(waiter.pending)
+    }
+
+    /// The next request whose deadline has passed, with time-outs for what is not done.
+    pub fn poll_expired(&mut self, now_ms: i64) -> Option<Box<Append>> {
+        loop {
+            let &(deadline_ms, id) = self.deadlines.first()?;
+            if deadline_ms > now_ms {
+                return None;
             }
-            for (topic, partition) in places {
-                let topic = pending.topics.get_mut(topic as usize);
-                if let Some(result) = topic.and_then(|topic| topic.partitions.get_mut(partition as usize)) {
-                    result.error = ErrorCode::RequestTimedOut;
-                }
+            self.deadlines.pop_first();
+            if let Some(mut append) = self.remove(id) {
+                append.expire();
+                return Some(append);
             }
         }
-        Some(id)
     }
 
     #[must_use]

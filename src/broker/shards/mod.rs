@@ -4,6 +4,7 @@
 //! is asked for with `poll_*`. There is one shard, so handlers call its log directly ([`partitions`] finds
 //! the place); with a second one this becomes a message to the owner.
 
+pub mod append;
 pub mod control;
 pub mod memory;
 pub mod partitions;
@@ -11,6 +12,7 @@ pub mod partitions;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::append::Append;
 use self::control::{Asked, ControlAnswer, ControlQuestion, ProducerIds};
 use self::memory::Memory;
 use self::partitions::Partitions;
@@ -18,7 +20,7 @@ use super::connection::{Connection, OutPiece};
 use super::handlers::{self, Fate};
 use super::purgatory::fetch::Fetches;
 use super::purgatory::list_offsets::Lists;
-use super::purgatory::produce::Produces;
+use super::purgatory::produce::{PendingId, Produces};
 use crate::config::BrokerConfig;
 use crate::model::image::Image;
 use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
@@ -33,6 +35,9 @@ const COPIED_BYTES_MAX: usize = 8 << 10;
 const PINNED_SHARE: u64 = 4;
 /// One reply takes at most one part in so many of what replies may still pin.
 const REPLY_SHARE: u64 = 2;
+
+/// Messages that are kept to be used again.
+const SPARE_APPENDS_MAX: usize = 256;
 
 /// What a connection may hold of replies while memory is tight. Unit: bytes.
 const TIGHT_REPLY_BYTES_MAX: usize = 16 << 10;
@@ -84,7 +89,7 @@ struct Seat {
     connection: Option<Connection>,
     /// It is in the list of those with something to send.
     listed: bool,
-    stalled: Option<handlers::data::produce::Stalled>,
+    stalled: Option<PendingId>,
     /// Which of the advertised endpoints the client came by.
     listener: usize,
 }
@@ -115,6 +120,9 @@ pub struct Shard<M> {
     /// The controller's answer to [`Self::ask_for_new_life`].
     new_life: Option<bool>,
     memory: Memory,
+    /// Messages that are done with, to be used again.
+    #[expect(clippy::vec_box, reason = "they are handed on by their address, and kept that way")]
+    spare_appends: Vec<Box<Append>>,
 }
 
 impl<M: ArenaMemory> Shard<M> {
@@ -148,6 +156,7 @@ impl<M: ArenaMemory> Shard<M> {
             pinned_bytes: 0,
             new_life: None,
             memory,
+            spare_appends: Vec::new(),
         }
     }
 
@@ -221,7 +230,7 @@ impl<M: ArenaMemory> Shard<M> {
         let Some(mut connection) = seat.connection.take() else { return };
         self.memory.change_replies(connection.held_bytes(), 0);
         if let Some(stalled) = seat.stalled.take() {
-            self.produces.abandon(stalled.pending);
+            self.produces.remove(stalled);
         }
         self.release(connection.drain_records());
         // Produces stay until they are acknowledged: their batches are in the log.
@@ -230,14 +239,14 @@ impl<M: ArenaMemory> Shard<M> {
         self.free_seats.push(id.index);
     }
 
-    /// A whole frame, without its length. Batches in it are changed in place when they are appended.
-    pub fn handle_frame(&mut self, id: ConnectionId, bytes: &mut [u8]) -> FrameFate {
+    /// A whole frame, without its length.
+    pub fn handle_frame(&mut self, id: ConnectionId, bytes: &[u8]) -> FrameFate {
         let fate = handlers::handle(self, id, bytes);
         self.apply_fate(id, fate)
     }
 
     /// The frame that had stalled, unchanged.
-    pub fn resume(&mut self, id: ConnectionId, bytes: &mut [u8]) -> FrameFate {
+    pub fn resume(&mut self, id: ConnectionId, bytes: &[u8]) -> FrameFate {
         let stalled = self.seat(id).and_then(|seat| seat.stalled.take());
         let Some(stalled) = stalled else { return FrameFate::Done };
         let fate = handlers::data::produce::resume(self, stalled, bytes);
@@ -527,6 +536,20 @@ impl<M: ArenaMemory> Shard<M> {
     pub(in crate::broker) fn reply_bytes_left(&self) -> u64 {
         let (_, capacity) = self.log.arena_bytes();
         (capacity / PINNED_SHARE).saturating_sub(self.pinned_bytes) / REPLY_SHARE
+    }
+
+    /// An empty message for a produce request.
+    pub(in crate::broker) fn spare_append(&mut self, request: RequestId) -> Box<Append> {
+        let Some(mut spare) = self.spare_appends.pop() else { return Box::new(Append::new(request)) };
+        spare.request = request;
+        spare
+    }
+
+    /// The message is done with.
+    pub(in crate::broker) fn give_spare_append(&mut self, mut append: Box<Append>) {
+        if self.spare_appends.len() < SPARE_APPENDS_MAX && append.clear() {
+            self.spare_appends.push(append);
+        }
     }
 
     /// A request that gets no reply (acks=0) is done.

@@ -1,6 +1,7 @@
 //! Which partitions this shard owns, and how the image's changes reach their logs.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::Shard;
@@ -14,7 +15,25 @@ use crate::storage::partition::LogConfig;
 /// Partitions by topic. Looked up per request, never walked in hash order.
 #[derive(Debug, Default)]
 pub struct Partitions {
-    topics: HashMap<TopicId, TopicSlots>,
+    topics: HashMap<TopicId, TopicSlots, BuildHasherDefault<TopicIdHasher>>,
+}
+
+/// Topic ids are random, and only this broker makes those that are kept: their own bits are the hash.
+#[derive(Debug, Default)]
+struct TopicIdHasher(u64);
+
+impl Hasher for TopicIdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for word in bytes.chunks(size_of::<u64>()) {
+            let mut padded = [0; size_of::<u64>()];
+            padded.iter_mut().zip(word).for_each(|(target, byte)| *target = *byte);
+            self.0 ^= u64::from_le_bytes(padded);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -28,14 +47,15 @@ impl Partitions {
     /// Where the partition is; `None` if the topic or the partition is not known here.
     #[must_use]
     pub fn slot(&self, topic: TopicId, partition: i32) -> Option<PartitionSlot> {
-        let place = usize::try_from(partition).ok()?;
-        self.topics.get(&topic)?.slots.get(place).copied()
+        self.find(topic, partition).map(|(slot, _)| slot)
     }
 
-    /// How many replicas must be in sync for a produce with acks=all; 1 if the topic is not known here.
+    /// Where the partition is, and how many of its replicas must be in sync for a produce with acks=all.
     #[must_use]
-    pub fn min_insync_replicas(&self, topic: TopicId) -> u32 {
-        self.topics.get(&topic).map_or(1, |known| known.min_insync_replicas)
+    pub fn find(&self, topic: TopicId, partition: i32) -> Option<(PartitionSlot, u32)> {
+        let known = self.topics.get(&topic)?;
+        let slot = known.slots.get(usize::try_from(partition).ok()?)?;
+        Some((*slot, known.min_insync_replicas))
     }
 
     /// Takes a topic whose partitions have these slots, in order.

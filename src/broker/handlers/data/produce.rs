@@ -1,20 +1,20 @@
 //! Produce (key 0): append batches, and acknowledge them when they have reached their topics' durability.
 //!
-//! Two steps: the request is decoded and every part judged by itself; then the accepted batches are appended in order. If an
-//! append finds no room the rest waits with its frame, and the connection with it, so that order is kept.
-
-use std::ops::Range;
+//! Two sides, with one message between them ([`Append`]). The connection's side decodes, looks at every batch's bytes, and
+//! encodes the answer; the partitions' side ([`crate::broker::shards::append`]) appends in order. If an append finds no room the
+//! rest waits with its frame, and the connection with it, so that order is kept.
 
 use super::super::Fate;
-use crate::broker::purgatory::produce::{PartitionResult, PendingId, PendingProduce, TopicResult};
+use crate::broker::purgatory::produce::PendingId;
+use crate::broker::shards::append::{Append, AppendPart, Batch};
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::batch::{BatchError, BatchHeader, LOG_OVERHEAD_BYTES};
 use crate::model::error_code::ErrorCode;
 use crate::model::{Offset, TopicId};
 use crate::protocol::kafka::messages::produce::{
-    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
-use crate::protocol::kafka::{Message, Reader, frame};
+use crate::protocol::kafka::{Message, Reader, Records, frame};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::PartitionSlot;
 use crate::storage::partition::PartitionLog;
@@ -24,224 +24,186 @@ use crate::storage::shard::AppendError;
 /// zstd came with version 7 (KIP-110); older clients could not read it back.
 const ZSTD: i16 = 4;
 const ZSTD_FROM_VERSION: i16 = 7;
+/// From this version on topics are named by id.
+const TOPIC_IDS_FROM_VERSION: i16 = 13;
 
-/// A batch to be appended: where it lies in the body, and whose result it is.
-#[derive(Clone, Debug)]
-struct Work {
-    slot: PartitionSlot,
-    bytes: Range<usize>,
-    header: BatchHeader,
-    topic: u32,
-    partition: u32,
-}
-
-/// A request in the middle of its appends.
-#[derive(Debug)]
-pub struct Stalled {
-    pub pending: PendingId,
-    work: Vec<Work>,
-    next: usize,
-    /// The body is the last so many bytes of the frame.
-    body_bytes: usize,
-}
-
-/// Judges every part, then appends. `body` is the request behind its header.
-pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &mut [u8]) -> Fate {
+/// Looks at every part, then has them appended. `body` is the request behind its header.
+pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &[u8]) -> Fate {
     let Ok(request) = ProduceRequest::decode(&mut Reader::new(body), id.api_version) else {
         return Fate::Close;
     };
-    let acks_are_known = matches!(request.acks, -1..=1);
     // As in Kafka, it is the batches that belong to a transaction; an id alone means nothing.
     if holds_transactional(&request) {
         return refuse(shard, id, &request, ErrorCode::TransactionalIdAuthorizationFailed);
     }
-    let mut work = Vec::new();
-    let mut topics = Vec::with_capacity(request.topic_data.len());
+    let mut append = shard.spare_append(id);
+    append.acks = request.acks;
+    append.deadline_ms = shard.now_ms.saturating_add(i64::from(request.timeout_ms.max(0)));
+    append.body_bytes = body.len();
     // Kafka's answer has no row for a topic without partitions.
     for topic in request.topic_data.iter().filter(|topic| !topic.partition_data.is_empty()) {
-        let known = if id.api_version >= 13 {
-            shard.image.topic_by_id(topic.topic_id).map(|found| found.id).ok_or(ErrorCode::UnknownTopicId)
-        } else {
-            shard.image.topic(topic.name).map(|found| found.id).ok_or(ErrorCode::UnknownTopicOrPartition)
-        };
-        let mut partitions = Vec::with_capacity(topic.partition_data.len());
+        let known = topic_named(shard, topic, id.api_version);
+        append.begin_topic(topic.name, topic.topic_id);
         for part in &topic.partition_data {
-            let records = part.records.and_then(crate::protocol::kafka::Records::inline).unwrap_or_default();
-            let judged = judge(shard, &id, request.acks, known, part.index, records);
-            let mut result = PartitionResult {
-                index: part.index,
-                error: ErrorCode::None,
-                base_offset: -1,
-                log_append_time_ms: -1,
-                log_start_offset: -1,
-                error_message: None,
-            };
-            match (judged, frame::position_in(body, records)) {
-                (Ok(_), _) if !acks_are_known => result.error = ErrorCode::InvalidRequiredAcks,
-                (Ok((slot, header)), Some(bytes)) => work.push(Work {
-                    slot,
-                    bytes: bytes.start..bytes.start + header.size_bytes,
-                    header,
-                    topic: count(topics.len()),
-                    partition: count(partitions.len()),
-                }),
-                (Ok(_), None) => result.error = ErrorCode::UnknownServerError,
-                (Err(refusal), _) => {
-                    result.error = refusal.error;
-                    result.error_message = refusal.message;
-                    result.log_start_offset = refusal.log_start_offset;
-                }
-            }
-            partitions.push(result);
+            let records = part.records.and_then(Records::inline).unwrap_or_default();
+            append.parts.push(match known {
+                Ok(known) => examine(known, part.index, records, id.api_version, body),
+                Err(error) => refused(None, part.index, error, None),
+            });
         }
-        topics.push(TopicResult { name: topic.name.to_owned(), id: topic.topic_id, partitions });
     }
-    let deadline_ms = shard.now_ms.saturating_add(i64::from(request.timeout_ms.max(0)));
-    let pending = PendingProduce {
-        request: id,
-        acks: request.acks,
-        deadline_ms,
-        topics,
-        outstanding: 0,
-        complete: false,
+    append_rest(shard, None, append, body)
+}
+
+fn topic_named<M>(
+    shard: &Shard<M>,
+    topic: &TopicProduceData<'_>,
+    version: i16,
+) -> Result<TopicId, ErrorCode> {
+    if version >= TOPIC_IDS_FROM_VERSION {
+        shard.image.topic_by_id(topic.topic_id).map(|found| found.id).ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        shard.image.topic(topic.name).map(|found| found.id).ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+}
+
+fn refused(topic: Option<TopicId>, index: i32, error: ErrorCode, message: Option<String>) -> AppendPart {
+    let mut part = AppendPart::new(topic, index, Batch::Refused);
+    part.refuse(error, message);
+    part
+}
+
+/// Everything that can be said of a part from its bytes.
+fn examine(topic: TopicId, index: i32, records: &[u8], version: i16, body: &[u8]) -> AppendPart {
+    let refused = |(error, message)| refused(Some(topic), index, error, message);
+    let in_log = |(error, message): (ErrorCode, String)| AppendPart {
+        batch: Batch::RefusedInLog,
+        ..refused((error, Some(message)))
     };
-    let pending = shard.produces.insert(pending);
-    append_all(shard, pending, work, 0, body, body.len())
+    let batch = match only_batch(records) {
+        Ok(batch) => batch,
+        Err(refusal) => return refused(refusal),
+    };
+    let header = match BatchHeader::check(batch) {
+        Ok(header) => header,
+        Err(error @ BatchError::Counts { .. }) => {
+            return in_log((ErrorCode::InvalidRecord, error.to_string()));
+        }
+        Err(error) => return refused(refusal_of_batch(&error)),
+    };
+    if header.codec() == ZSTD && version < ZSTD_FROM_VERSION {
+        let message = "Produce requests with version below 7 are not allowed to use ZStandard compression.";
+        return refused((ErrorCode::UnsupportedCompressionType, Some(message.to_owned())));
+    }
+    if let Err(refusal) = check_header(&header) {
+        return in_log(refusal);
+    }
+    let Some(bytes) = frame::position_in(body, batch) else {
+        return refused((ErrorCode::UnknownServerError, None));
+    };
+    AppendPart::new(Some(topic), index, Batch::Sound { bytes, header })
 }
 
 /// Goes on with a request that had found no room. `frame` is the whole frame, as before.
-pub fn resume<M: ArenaMemory>(shard: &mut Shard<M>, stalled: Stalled, frame: &mut [u8]) -> Fate {
-    let start = frame.len().saturating_sub(stalled.body_bytes);
-    let Some(body) = frame.get_mut(start..) else { return Fate::Close };
-    if shard.produces.get_mut(stalled.pending).is_none() {
-        // Its time was up before there was room, and it has been answered.
-        return Fate::Done;
-    }
-    append_all(shard, stalled.pending, stalled.work, stalled.next, body, stalled.body_bytes)
+pub fn resume<M: ArenaMemory>(shard: &mut Shard<M>, pending: PendingId, frame: &[u8]) -> Fate {
+    // Its time may have been up before there was room: it has been answered then.
+    let Some(append) = shard.produces.lend(pending) else { return Fate::Done };
+    let body = frame.len().checked_sub(append.body_bytes).and_then(|start| frame.get(start..));
+    append_rest(shard, Some(pending), append, body.unwrap_or_default())
 }
 
-fn append_all<M: ArenaMemory>(
+/// Appends what has not been appended: the answer goes out now, or when the last part is acknowledged.
+fn append_rest<M: ArenaMemory>(
     shard: &mut Shard<M>,
-    pending: PendingId,
-    work: Vec<Work>,
-    from: usize,
-    body: &mut [u8],
-    body_bytes: usize,
+    pending: Option<PendingId>,
+    mut append: Box<Append>,
+    body: &[u8],
 ) -> Fate {
-    let now_ms = shard.now_ms;
-    for (place, item) in work.iter().enumerate().skip(from) {
-        let Some(batch) = body.get_mut(item.bytes.clone()) else { continue };
-        let appended = shard.log.append(item.slot, batch, &item.header, now_ms);
-        if matches!(appended, Err(AppendError::Busy)) {
-            // Who waits for no answer waits for room as long as it takes.
-            if shard.produces.get_mut(pending).is_some_and(|produce| produce.acks != 0) {
-                shard.produces.arm(pending);
-            }
-            return Fate::Stalled(Stalled { pending, work, next: place, body_bytes });
+    let first_new = append.next;
+    let acks = append.acks;
+    let mut stalled = false;
+    while let Some(part) = append.parts.get_mut(append.next) {
+        if append_part(shard, acks, part, body).is_err() {
+            stalled = true;
+            break;
         }
-        let log = shard.log.partition(item.slot);
-        let high_watermark = log.map(PartitionLog::high_watermark);
-        let log_start_offset = log.map_or(-1, |log| log.log_start_offset().0);
-        let mut waits_for = None;
-        let Some(produce) = shard.produces.get_mut(pending) else { return Fate::Done };
-        let topic = produce.topics.get_mut(item.topic as usize);
-        let Some(result) = topic.and_then(|topic| topic.partitions.get_mut(item.partition as usize)) else {
-            continue;
-        };
-        match appended {
-            Ok(appended) => {
-                result.base_offset = appended.base_offset.0;
-                result.log_append_time_ms = appended.log_append_time.unwrap_or(-1);
-                result.log_start_offset = appended.log_start_offset.0;
-                if high_watermark.is_none_or(|reached| reached < appended.end_offset) {
-                    waits_for = Some(appended.end_offset);
-                    produce.outstanding += 1;
-                }
-            }
-            Err(error) => {
-                result.error = error_of(&error);
-                result.error_message = Some(error.to_string());
-                if matches!(error, AppendError::Timestamp { .. } | AppendError::Sequence(_)) {
-                    result.log_start_offset = log_start_offset;
-                }
-            }
-        }
-        if let Some(end_offset) = waits_for {
-            shard.produces.wait(item.slot, end_offset, pending, item.topic, item.partition);
-        }
+        append.outstanding += u32::from(part.waits.is_some());
+        append.next += 1;
     }
-    finish_appends(shard, pending)
-}
-
-/// All appends are made: the reply goes out now, or when the last of them is acknowledged.
-fn finish_appends<M: ArenaMemory>(shard: &mut Shard<M>, pending: PendingId) -> Fate {
-    let Some(produce) = shard.produces.get_mut(pending) else { return Fate::Done };
-    produce.complete = true;
-    let mut results = produce.topics.iter().flat_map(|topic| &topic.partitions);
-    if produce.acks == 0 && results.any(|result| !result.error.is_none()) {
+    if stalled || acks != 0 && append.outstanding > 0 {
+        let pending = match pending {
+            Some(pending) => {
+                shard.produces.put_back(pending, append, first_new);
+                pending
+            }
+            None => shard.produces.insert(append),
+        };
+        return if stalled { Fate::Stalled(pending) } else { Fate::Done };
+    }
+    if let Some(pending) = pending {
+        shard.produces.remove_lent(pending, &append);
+    }
+    if acks == 0 && append.parts.iter().any(|part| !part.error.is_none()) {
         // A client that waits for no answer learns of an error by losing its connection, as with Kafka.
-        shard.produces.abandon(pending);
         return Fate::Close;
     }
-    if produce.acks == 0 || produce.outstanding == 0 {
-        answer(shard, pending);
-    } else {
-        shard.produces.arm(pending);
-    }
+    answer(shard, append);
     Fate::Done
 }
 
-/// Why a part is not appended.
-struct Refusal {
-    error: ErrorCode,
-    message: Option<String>,
-    /// That of the partition's log, which Kafka tells of batches that are looked at there; else -1.
-    log_start_offset: i64,
-}
+/// There is no room for the batch now.
+struct Busy;
 
-impl From<(ErrorCode, Option<String>)> for Refusal {
-    fn from((error, message): (ErrorCode, Option<String>)) -> Self {
-        Self { error, message, log_start_offset: -1 }
-    }
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(error: ErrorCode) -> Self {
-        Self { error, message: None, log_start_offset: -1 }
-    }
-}
-
-/// Everything that can be said of a part before its batch is appended.
-fn judge<M: ArenaMemory>(
-    shard: &Shard<M>,
-    id: &RequestId,
+fn append_part<M: ArenaMemory>(
+    shard: &mut Shard<M>,
     acks: i16,
-    topic: Result<TopicId, ErrorCode>,
-    index: i32,
-    records: &[u8],
-) -> Result<(PartitionSlot, BatchHeader), Refusal> {
-    let topic = topic?;
-    let slot = shard.partitions.slot(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if acks == -1 && shard.partitions.min_insync_replicas(topic) > 1 {
-        // This broker is the only replica there is.
-        return Err(ErrorCode::NotEnoughReplicas.into());
-    }
-    let batch = only_batch(records)?;
-    let in_log = |(error, message): (ErrorCode, String)| Refusal {
-        error,
-        message: Some(message),
-        log_start_offset: shard.log.partition(slot).map_or(-1, |log| log.log_start_offset().0),
+    part: &mut AppendPart,
+    body: &[u8],
+) -> Result<(), Busy> {
+    let Some(topic) = part.topic else { return Ok(()) };
+    let Some((slot, min_insync_replicas)) = shard.partitions.find(topic, part.index) else {
+        part.refuse(ErrorCode::UnknownTopicOrPartition, None);
+        return Ok(());
     };
-    let header = BatchHeader::check(batch).map_err(|error| match error {
-        BatchError::Counts { .. } => in_log((ErrorCode::InvalidRecord, error.to_string())),
-        _ => refusal_of_batch(&error).into(),
-    })?;
-    if header.codec() == ZSTD && id.api_version < ZSTD_FROM_VERSION {
-        let message = "Produce requests with version below 7 are not allowed to use ZStandard compression.";
-        return Err((ErrorCode::UnsupportedCompressionType, Some(message.to_owned())).into());
+    if acks == -1 && min_insync_replicas > 1 {
+        // This broker is the only replica there is.
+        part.refuse(ErrorCode::NotEnoughReplicas, None);
+        return Ok(());
     }
-    check_header(&header).map_err(in_log)?;
-    Ok((slot, header))
+    let (bytes, header) = match &part.batch {
+        Batch::Sound { .. } if !matches!(acks, -1..=1) => {
+            part.refuse(ErrorCode::InvalidRequiredAcks, None);
+            return Ok(());
+        }
+        Batch::Sound { bytes, header } => (body.get(bytes.clone()).unwrap_or_default(), header),
+        Batch::Refused => return Ok(()),
+        Batch::RefusedInLog => {
+            part.log_start_offset = log_start_offset(shard, slot);
+            return Ok(());
+        }
+    };
+    match shard.log.append(slot, bytes, header, shard.now_ms) {
+        Err(AppendError::Busy) => return Err(Busy),
+        Ok(appended) => {
+            part.base_offset = appended.base_offset.0;
+            part.log_append_time_ms = appended.log_append_time.unwrap_or(-1);
+            part.log_start_offset = appended.log_start_offset.0;
+            let reached = shard.log.partition(slot).map(PartitionLog::high_watermark);
+            let waits = reached.is_none_or(|reached| reached < appended.end_offset);
+            part.waits = waits.then_some((slot, appended.end_offset));
+        }
+        Err(error) => {
+            part.refuse(error_of(&error), Some(error.to_string()));
+            if matches!(error, AppendError::Timestamp { .. } | AppendError::Sequence(_)) {
+                part.log_start_offset = log_start_offset(shard, slot);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn log_start_offset<M: ArenaMemory>(shard: &Shard<M>, slot: PartitionSlot) -> i64 {
+    shard.log.partition(slot).map_or(-1, |log| log.log_start_offset().0)
 }
 
 /// What a producer may not say in a batch that is whole.
@@ -368,32 +330,32 @@ fn refuse<M: ArenaMemory>(
 }
 
 /// Sends the reply of a request that waits for nothing more.
-fn answer<M: ArenaMemory>(shard: &mut Shard<M>, pending: PendingId) {
-    let Some(produce) = shard.produces.remove(pending) else { return };
-    if produce.acks == 0 {
-        shard.reply_nothing(&produce.request);
-        return;
+fn answer<M: ArenaMemory>(shard: &mut Shard<M>, append: Box<Append>) {
+    if append.acks == 0 {
+        shard.reply_nothing(&append.request);
+    } else {
+        let responses = append
+            .topics()
+            .map(|(name, topic_id, parts)| TopicProduceResponse {
+                name,
+                topic_id,
+                partition_responses: parts.iter().map(partition_response).collect(),
+            })
+            .collect();
+        let response = ProduceResponse { responses, ..ProduceResponse::default() };
+        shard.reply(&append.request, &response, Vec::new());
     }
-    let responses = produce
-        .topics
-        .iter()
-        .map(|topic| TopicProduceResponse {
-            name: &topic.name,
-            topic_id: topic.id,
-            partition_responses: topic.partitions.iter().map(partition_response).collect(),
-        })
-        .collect();
-    shard.reply(&produce.request, &ProduceResponse { responses, ..ProduceResponse::default() }, Vec::new());
+    shard.give_spare_append(append);
 }
 
-fn partition_response(result: &PartitionResult) -> PartitionProduceResponse<'_> {
+fn partition_response(part: &AppendPart) -> PartitionProduceResponse<'_> {
     PartitionProduceResponse {
-        index: result.index,
-        error_code: result.error.code(),
-        base_offset: if result.error.is_none() { result.base_offset } else { -1 },
-        log_append_time_ms: result.log_append_time_ms,
-        log_start_offset: result.log_start_offset,
-        error_message: result.error_message.as_deref(),
+        index: part.index,
+        error_code: part.error.code(),
+        base_offset: if part.error.is_none() { part.base_offset } else { -1 },
+        log_append_time_ms: part.log_append_time_ms,
+        log_start_offset: part.log_start_offset,
+        error_message: part.error_message.as_deref(),
         ..PartitionProduceResponse::default()
     }
 }
@@ -401,34 +363,30 @@ fn partition_response(result: &PartitionResult) -> PartitionProduceResponse<'_> 
 /// The partition's high watermark has moved: acknowledges what it has reached.
 pub fn handle_advanced<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
     let Some(reached) = shard.log.partition(slot).map(PartitionLog::high_watermark) else { return };
-    while let Some(pending) = shard.produces.poll_acknowledged(slot, reached) {
-        answer(shard, pending);
+    while let Some(done) = shard.produces.poll_acknowledged(slot, reached) {
+        answer(shard, done);
     }
 }
 
 /// The partition's storage has failed: what waits on it will not be acknowledged.
 pub fn handle_failed<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
-    while let Some(pending) = shard.produces.poll_failed(slot, ErrorCode::KafkaStorageError) {
-        answer(shard, pending);
+    while let Some(done) = shard.produces.poll_failed(slot, ErrorCode::KafkaStorageError) {
+        answer(shard, done);
     }
 }
 
 /// The partition was deleted.
 pub fn handle_deleted<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
-    while let Some(pending) = shard.produces.poll_failed(slot, ErrorCode::UnknownTopicOrPartition) {
-        answer(shard, pending);
+    while let Some(done) = shard.produces.poll_failed(slot, ErrorCode::UnknownTopicOrPartition) {
+        answer(shard, done);
     }
 }
 
 /// Answers requests whose time is up.
 pub fn handle_time<M: ArenaMemory>(shard: &mut Shard<M>) {
-    while let Some(pending) = shard.produces.poll_expired(shard.now_ms) {
+    while let Some(expired) = shard.produces.poll_expired(shard.now_ms) {
         // Its frame may be among those that wait for room, and is not needed any more.
         shard.retry_stalled();
-        answer(shard, pending);
+        answer(shard, expired);
     }
-}
-
-fn count(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }

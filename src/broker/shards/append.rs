@@ -1,0 +1,155 @@
+//! What a connection asks of the partitions that it produces to, and what comes back: one message per request.
+//!
+//! The connection's side looks at the bytes and names the partitions; their owner appends, waits until the batches are
+//! acknowledged, writes the outcome beside each part and sends the message back. The frame travels beside the message: nothing
+//! in it is changed. A message that is done is used again, so that a small request allocates nothing.
+
+use std::ops::Range;
+
+use super::RequestId;
+use crate::model::batch::BatchHeader;
+use crate::model::error_code::ErrorCode;
+use crate::model::{Offset, TopicId};
+use crate::storage::PartitionSlot;
+
+/// Parts that a message may have had room for to be kept.
+const SPARE_PARTS_MAX: usize = 64;
+/// Bytes of names that it may have had room for.
+const SPARE_NAME_BYTES_MAX: usize = 4 << 10;
+
+/// A produce request under way.
+#[derive(Debug)]
+pub struct Append {
+    pub request: RequestId,
+    pub acks: i16,
+    /// Unit: ms of the wall clock.
+    pub deadline_ms: i64,
+    /// The body is the last so many bytes of the frame.
+    pub body_bytes: usize,
+    pub parts: Vec<AppendPart>,
+    topics: Vec<AppendTopic>,
+    /// The topics' names, one behind the other.
+    names: String,
+    /// The first part that has not been appended or refused.
+    pub next: usize,
+    /// Parts whose batches are not yet acknowledged.
+    pub outstanding: u32,
+}
+
+/// One topic of a request: by name until version 12, by id from 13.
+#[derive(Debug)]
+struct AppendTopic {
+    name: Range<usize>,
+    id: TopicId,
+    parts_start: usize,
+}
+
+/// What is known of a part's batch from its bytes alone.
+#[derive(Clone, Debug)]
+pub enum Batch {
+    /// It lies there in the body.
+    Sound { bytes: Range<usize>, header: BatchHeader },
+    /// The part's error says why not.
+    Refused,
+    /// Refused too, for something that Kafka sees where it looks into the log: the answer tells where the log starts.
+    RefusedInLog,
+}
+
+/// One partition's part of a request.
+#[derive(Debug)]
+pub struct AppendPart {
+    /// `None`: no such topic.
+    pub topic: Option<TopicId>,
+    pub index: i32,
+    pub batch: Batch,
+    /// Where its owner has found the partition, and what must be reached until it is acknowledged.
+    pub waits: Option<(PartitionSlot, Offset)>,
+    pub error: ErrorCode,
+    pub error_message: Option<String>,
+    pub base_offset: i64,
+    pub log_append_time_ms: i64,
+    pub log_start_offset: i64,
+}
+
+impl AppendPart {
+    /// A part without an outcome.
+    #[must_use]
+    pub const fn new(topic: Option<TopicId>, index: i32, batch: Batch) -> Self {
+        Self {
+            topic,
+            index,
+            batch,
+            waits: None,
+            error: ErrorCode::None,
+            error_message: None,
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: -1,
+        }
+    }
+
+    /// The part has come to nothing.
+    pub fn refuse(&mut self, error: ErrorCode, message: Option<String>) {
+        self.error = error;
+        self.error_message = message;
+        self.base_offset = -1;
+    }
+}
+
+impl Append {
+    #[must_use]
+    pub const fn new(request: RequestId) -> Self {
+        Self {
+            request,
+            acks: 0,
+            deadline_ms: 0,
+            body_bytes: 0,
+            parts: Vec::new(),
+            topics: Vec::new(),
+            names: String::new(),
+            next: 0,
+            outstanding: 0,
+        }
+    }
+
+    /// Begins a topic; the parts that follow are its.
+    pub fn begin_topic(&mut self, name: &str, id: TopicId) {
+        let start = self.names.len();
+        self.names.push_str(name);
+        self.topics.push(AppendTopic { name: start..self.names.len(), id, parts_start: self.parts.len() });
+    }
+
+    /// Each topic's name, id and parts.
+    pub fn topics(&self) -> impl Iterator<Item = (&str, TopicId, &[AppendPart])> {
+        let ends = self.topics.iter().skip(1).map(|topic| topic.parts_start).chain([self.parts.len()]);
+        self.topics.iter().zip(ends).map(|(topic, end)| {
+            let name = self.names.get(topic.name.clone()).unwrap_or_default();
+            (name, topic.id, self.parts.get(topic.parts_start..end).unwrap_or_default())
+        })
+    }
+
+    /// Whether every part has been appended or refused.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.next >= self.parts.len()
+    }
+
+    /// Its time is up: whether what is in the log will be acknowledged is not known; what waits for room is forgotten.
+    pub fn expire(&mut self) {
+        for (place, part) in self.parts.iter_mut().enumerate() {
+            if part.waits.is_some() || place >= self.next && part.error.is_none() {
+                part.error = ErrorCode::RequestTimedOut;
+            }
+        }
+    }
+
+    /// Empties a message that is done, to be used for another request; false if it has grown too large to be kept.
+    pub(super) fn clear(&mut self) -> bool {
+        self.parts.clear();
+        self.topics.clear();
+        self.names.clear();
+        self.next = 0;
+        self.outstanding = 0;
+        self.parts.capacity() <= SPARE_PARTS_MAX && self.names.capacity() <= SPARE_NAME_BYTES_MAX
+    }
+}

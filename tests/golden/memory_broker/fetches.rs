@@ -25,10 +25,11 @@ fn frame<'m, R: Request<'m>>(request: &R) -> Vec<u8> {
 fn append(broker: &mut MemoryBroker, partition: u64, records: &[u8]) {
     let partition_data =
         vec![PartitionProduceData { index: number(partition), records: Some(Records::Inline(records)) }];
-    let topic = TopicProduceData { name: NAME, partition_data, ..TopicProduceData::default() };
+    let topic =
+        TopicProduceData { name: NAME, partition_data: partition_data.into(), ..TopicProduceData::default() };
     broker.send(&frame(&ProduceRequest {
         timeout_ms: 5_000,
-        topic_data: vec![topic],
+        topic_data: [topic].into(),
         ..ProduceRequest::default()
     }));
 }

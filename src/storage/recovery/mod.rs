@@ -7,6 +7,8 @@
 
 mod apply;
 mod folders;
+mod frames;
+mod hindsight;
 mod partition;
 mod scan;
 mod streams;
@@ -16,6 +18,7 @@ use std::path::Path;
 
 use self::apply::SegmentFiles;
 pub use self::folders::TRASH_PREFIX;
+use self::hindsight::Hindsight;
 pub use self::scan::{Expected, Scanned, Stop, walk};
 use self::streams::Stream;
 use super::arena::table::{self, ArenaOwner, ChunkLabel, Layout};
@@ -217,9 +220,9 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     let shard_count = last.base.as_ref().map_or(u32::from(incarnation.is_some()), |base| base.shard);
     if let Some(incarnation) = incarnation {
         let mut files = SegmentFiles::new(disk);
-        for stream in streams::read_streams(disk, options.directory_id, incarnation)? {
+        for stream in streams::find_streams(disk, options.directory_id, incarnation)? {
             let oldest = last.oldest_sequences.get(&stream.shard).copied().unwrap_or(0);
-            replay(&stream, oldest, &by_id, &mut last.known, &mut files, &mut recovered.report)?;
+            replay(disk, &stream, oldest, &by_id, &mut last.known, &mut files, &mut recovered.report)?;
         }
         for arena in arenas {
             let owned = arena_of(*arena, options, incarnation);
@@ -316,7 +319,9 @@ pub fn claim_arena<M: ArenaMemory>(arena: &mut M, options: &RecoveryOptions, sha
     arena.write(0, &owner.encode());
 }
 
+/// Puts the frames of a stream into the segments: read twice, since what comes later decides about what came before.
 fn replay<D: BlockingDisk>(
+    disk: &D,
     stream: &Stream,
     oldest_sequence: u64,
     by_id: &BTreeMap<TopicPartition, &KnownPartition>,
@@ -324,83 +329,59 @@ fn replay<D: BlockingDisk>(
     files: &mut SegmentFiles<'_, D>,
     report: &mut RecoveryReport,
 ) -> Result<(), RecoveryError> {
-    let frames = stream.frames(oldest_sequence);
-    let hindsight = hindsight(&frames);
-    for ((header, body), Hindsight { gone, done }) in frames.into_iter().zip(hindsight) {
-        let id = id_of_frame(&header);
-        let Some(known) = by_id.get(&id) else { continue };
+    let mut hindsight = Hindsight::default();
+    stream.for_each_frame(disk, oldest_sequence, |header, _| {
+        hindsight.note(id_of_frame(header), header);
+        Ok(())
+    })?;
+    stream.for_each_frame(disk, oldest_sequence, |header, body| {
+        let id = id_of_frame(header);
+        let Some(known) = by_id.get(&id) else { return Ok(()) };
         report.frames_applied += 1;
-        tracing::trace!(folder = known.folder, ?header, gone, done, "a frame is replayed");
-        let covered = states.get(&id).is_some_and(|state| header.sequence < state.control_sequence);
-        match header.kind {
-            kind::DATA => {
-                let end = header.position + u64::from(header.body_bytes);
-                let flushed = states.get(&id).is_some_and(|state| {
-                    (header.segment, end) <= (state.recovery_segment, state.recovery_position)
-                });
-                if !flushed && !gone {
-                    files.write(known, header.segment, header.position, body)?;
-                }
+        apply_frame(known, header, body, &hindsight, states, files)
+    })
+}
+
+fn apply_frame<D: BlockingDisk>(
+    known: &KnownPartition,
+    header: &FrameHeader,
+    body: &[u8],
+    hindsight: &Hindsight,
+    states: &mut BTreeMap<TopicPartition, CheckpointPartition>,
+    files: &mut SegmentFiles<'_, D>,
+) -> Result<(), RecoveryError> {
+    let id = known.topic_partition;
+    tracing::trace!(folder = known.folder, ?header, "a frame is replayed");
+    let covered = states.get(&id).is_some_and(|state| header.sequence < state.control_sequence);
+    match header.kind {
+        kind::DATA => {
+            let end = header.position + u64::from(header.body_bytes);
+            let flushed = states.get(&id).is_some_and(|state| {
+                (header.segment, end) <= (state.recovery_segment, state.recovery_position)
+            });
+            if !flushed && !hindsight.is_gone(id, header) {
+                files.write(known, header.segment, header.position, body)?;
             }
-            kind::TRUNCATE if !covered => {
-                if !done {
-                    files.truncate(known, header.segment, header.position, header.leader_epoch)?;
-                }
-                if let Some(state) = states.get_mut(&id) {
-                    state.truncate(header.base_offset, header.segment, header.position);
-                }
-            }
-            kind::LOG_START if !covered => {
-                let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
-                state.log_start_offset = state.log_start_offset.max(header.base_offset);
-            }
-            kind::RESERVE if !covered => {
-                let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
-                state.reserved_offset = state.reserved_offset.max(header.base_offset);
-            }
-            _ => {}
         }
+        kind::TRUNCATE if !covered => {
+            if !hindsight.is_done(id, header) {
+                files.truncate(known, header.segment, header.position, header.leader_epoch)?;
+            }
+            if let Some(state) = states.get_mut(&id) {
+                state.truncate(header.base_offset, header.segment, header.position);
+            }
+        }
+        kind::LOG_START if !covered => {
+            let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
+            state.log_start_offset = state.log_start_offset.max(header.base_offset);
+        }
+        kind::RESERVE if !covered => {
+            let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
+            state.reserved_offset = state.reserved_offset.max(header.base_offset);
+        }
+        _ => {}
     }
     Ok(())
-}
-
-/// What the frames behind it say of one.
-#[derive(Clone, Copy, Default)]
-struct Hindsight {
-    /// Data that a later truncation cuts. It must not be written even for a moment: other data may stand in its place by now,
-    /// of which there is no frame.
-    gone: bool,
-    /// A truncation whose files were cut before the partition went on, as something behind it shows. It must not be repeated:
-    /// a file that was begun since may have the name of one that it cut, and hold data of which there is no frame.
-    done: bool,
-}
-
-fn hindsight(frames: &[(FrameHeader, &[u8])]) -> Vec<Hindsight> {
-    struct Later {
-        cut: (i64, u64),
-        data_epoch: Option<i32>,
-        truncated: bool,
-    }
-    let mut partitions: BTreeMap<TopicPartition, Later> = BTreeMap::new();
-    let mut found = Vec::with_capacity(frames.len());
-    for (header, _) in frames.iter().rev() {
-        let place = (header.segment, header.position);
-        let nothing = Later { cut: (i64::MAX, u64::MAX), data_epoch: None, truncated: false };
-        let later = partitions.entry(id_of_frame(header)).or_insert(nothing);
-        let gone = header.kind == kind::DATA && place >= later.cut;
-        let done = later.truncated || later.data_epoch > Some(header.leader_epoch);
-        found.push(Hindsight { gone, done: header.kind == kind::TRUNCATE && done });
-        match header.kind {
-            kind::TRUNCATE => {
-                later.cut = place.min(later.cut);
-                later.truncated = true;
-            }
-            kind::DATA => later.data_epoch = later.data_epoch.max(Some(header.leader_epoch)),
-            _ => {}
-        }
-    }
-    found.reverse();
-    found
 }
 
 fn id_of_frame(header: &FrameHeader) -> TopicPartition {

@@ -4,31 +4,37 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::RecoveryError;
+use super::frames::{Frames, Window};
 use crate::model::limits::BLOCK_BYTES;
-use crate::model::number::index;
+use crate::model::number::wide;
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
 use crate::runtime::memory::AlignedBuffer;
 use crate::storage::commit_log::FILE_BYTES_MIN;
-use crate::storage::commit_log::chain::Chain;
 use crate::storage::commit_log::frame::{FileHeader, FrameHeader};
 
-/// Largest commit-log file that is looked at. Unit: bytes.
-const FILE_BYTES_MAX: u64 = 1 << 30;
 const FOLDER: &str = "commit-log";
 
-/// One shard's commit log: its files in the order in which they were written, read into memory.
+/// One shard's commit log: its files in the order in which they were written. One window of one file is in memory at a time.
 pub(super) struct Stream {
     pub(super) shard: u32,
-    files: BTreeMap<u64, (FileHeader, AlignedBuffer)>,
+    files: BTreeMap<u64, (FileHeader, String)>,
 }
 
 impl Stream {
-    /// All frames from `oldest_sequence` on, in order, up to the first break of the chain.
-    pub(super) fn frames(&self, oldest_sequence: u64) -> Vec<(FrameHeader, &[u8])> {
-        let mut frames = Vec::new();
+    /// Shows all frames from `oldest_sequence` on, in order, up to the first break of the chain.
+    ///
+    /// # Errors
+    /// Those of the disk, and what `visit` returns.
+    pub(super) fn for_each_frame<D: BlockingDisk>(
+        &self,
+        disk: &D,
+        oldest_sequence: u64,
+        mut visit: impl FnMut(&FrameHeader, &[u8]) -> Result<(), RecoveryError>,
+    ) -> Result<(), RecoveryError> {
+        let mut window = Window::new();
         let mut expected = None;
-        for (header, content) in self.files.values() {
+        for (header, path) in self.files.values() {
             // Files from before are free ones, perhaps half written over.
             if header.first_sequence < oldest_sequence {
                 continue;
@@ -36,16 +42,25 @@ impl Stream {
             if expected.is_some_and(|expected| expected != header.first_sequence) {
                 break;
             }
-            let mut chain = Chain::new(header, content.as_slice());
-            frames.extend(chain.by_ref().map(|link| (link.header, link.body)));
-            expected = Some(chain.next_sequence());
+            let file = disk.open(Path::new(path), Access::Read, Caching::Buffered)?;
+            let mut frames = Frames::new(
+                &file,
+                &mut window,
+                header.incarnation,
+                wide(BLOCK_BYTES),
+                header.first_sequence,
+            )?;
+            while let Some((frame, body)) = frames.next_frame()? {
+                visit(&frame, body)?;
+            }
+            expected = Some(frames.next_sequence());
         }
-        frames
+        Ok(())
     }
 }
 
-/// Reads the streams of `incarnation` that belong to this data directory.
-pub(super) fn read_streams<D: BlockingDisk>(
+/// Finds the streams of `incarnation` that belong to this data directory.
+pub(super) fn find_streams<D: BlockingDisk>(
     disk: &D,
     directory_id: [u8; 16],
     incarnation: u64,
@@ -59,16 +74,17 @@ pub(super) fn read_streams<D: BlockingDisk>(
         }
         // What is read is acted on, and a truncation destroys: it must not be gone at the next start, should this one die.
         file.sync()?;
-        let length = file.length()?.min(FILE_BYTES_MAX);
-        let mut content = AlignedBuffer::zeroed(index(length));
-        file.read_at(0, content.as_mut_slice())?;
         streams
             .entry(header.shard)
             .or_insert_with(|| Stream { shard: header.shard, files: BTreeMap::new() })
             .files
-            .insert(header.file_sequence, (header, content));
+            .insert(header.file_sequence, (header, stream_path(shard, number)));
     }
     Ok(streams.into_values().collect())
+}
+
+fn stream_path(shard: u32, number: u64) -> String {
+    format!("{FOLDER}/{shard}-{number:08}.clog")
 }
 
 /// The incarnation of the newest stream of this data directory.
@@ -90,7 +106,7 @@ fn open_stream_file<D: BlockingDisk>(
     shard: u32,
     number: u64,
 ) -> Result<(D::File, Option<FileHeader>), RecoveryError> {
-    let path = format!("{FOLDER}/{shard}-{number:08}.clog");
+    let path = stream_path(shard, number);
     let file = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?;
     let mut block = AlignedBuffer::zeroed(BLOCK_BYTES);
     file.read_at(0, block.as_mut_slice())?;

@@ -6,5 +6,6 @@
 pub mod connection;
 pub mod driver;
 pub mod handlers;
+pub mod owner;
 pub mod purgatory;
 pub mod shards;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringlog::broker::connection::OutPiece;
-use ringlog::broker::shards::partitions::Partitions;
+use ringlog::broker::owner::partitions::Partitions;
 use ringlog::broker::shards::{ConnectionId, FrameFate, Shard};
 use ringlog::config::{BrokerConfig, Machine};
 use ringlog::controller::state::{Command, Context, CreateMode, NewTopic, State};

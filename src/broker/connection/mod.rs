@@ -23,6 +23,17 @@ pub enum OutPiece {
     Records(ReadPiece),
 }
 
+impl OutPiece {
+    /// What must be given back.
+    #[must_use]
+    pub fn into_records(self) -> Option<ReadPiece> {
+        match self {
+            Self::Records(records) => Some(records),
+            Self::Bytes(_) => None,
+        }
+    }
+}
+
 /// A reply in parts.
 #[derive(Debug, Default)]
 pub struct Reply {
@@ -169,12 +180,7 @@ impl Connection {
             Slot::Waiting(_) => None,
         });
         let all: Vec<OutPiece> = self.outgoing.drain(..).chain(waiting.flatten()).collect();
-        all.into_iter()
-            .filter_map(|piece| match piece {
-                OutPiece::Records(records) => Some(records),
-                OutPiece::Bytes(_) => None,
-            })
-            .collect()
+        all.into_iter().filter_map(OutPiece::into_records).collect()
     }
 }
 

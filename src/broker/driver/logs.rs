@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Error;
 use super::disk::Storage;
-use crate::broker::shards::partitions::{Partitions, folder_of, log_config_of};
+use crate::broker::owner::partitions::{Partitions, folder_of, log_config_of};
 use crate::config::BrokerConfig;
 use crate::model::TopicPartition;
 use crate::model::image::Image;

@@ -6,7 +6,6 @@ pub mod data;
 pub mod groups;
 pub mod topics;
 
-use super::purgatory::produce::PendingId;
 use super::shards::{ConnectionId, RequestId, Shard};
 use crate::protocol::kafka::header::RequestHeader;
 use crate::protocol::kafka::{ApiKey, Message, Reader};
@@ -17,14 +16,12 @@ const INVALID_REQUEST_MESSAGE: &str = "This most likely occurs because of a requ
     the message was sent to an incompatible broker. See the broker logs for more details.";
 
 /// What a handler did with its request's frame.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is answered, or will be without the frame.
     Done,
     /// It cannot be answered: the connection is closed, as Kafka closes it.
     Close,
-    /// The rest of an append waits for room and needs the frame.
-    Stalled(PendingId),
 }
 
 /// Reads a request and answers it, now or later.

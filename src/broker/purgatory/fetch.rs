@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::broker::connection::OutPiece;
 use crate::broker::shards::{ConnectionId, RequestId};
+use crate::model::error_code::ErrorCode;
 use crate::model::{Offset, TopicId};
+use crate::protocol::kafka::messages::fetch::PartitionData;
 use crate::storage::PartitionSlot;
 
 /// Names a waiting fetch.
@@ -13,7 +16,7 @@ pub type FetchId = u64;
 #[derive(Clone, Copy, Debug)]
 pub struct FetchPart {
     pub index: i32,
-    /// `None`: not known here; the error is in `error`.
+    /// Where its owner has found it; `None`: not there, or refused; the error is in `error`.
     pub slot: Option<PartitionSlot>,
     pub offset: Offset,
     pub bytes_max: u64,
@@ -38,7 +41,12 @@ pub struct Waited {
 #[derive(Clone, Debug)]
 pub struct FetchTopicPart {
     pub name: String,
+    /// As the client named it.
     pub id: TopicId,
+    /// `None`: there is no such topic.
+    pub known: Option<TopicId>,
+    /// The error for a partition that is not there.
+    pub unknown: ErrorCode,
     pub parts: Vec<FetchPart>,
 }
 
@@ -54,6 +62,15 @@ pub struct PendingFetch {
     pub deadline_ms: i64,
     /// Aborted transactions are to be named, of which there are none.
     pub read_committed: bool,
+}
+
+/// What a fetch has come to.
+#[derive(Debug)]
+pub struct FetchOutcome {
+    /// Of all parts, in the order of their topics.
+    pub parts: Vec<PartitionData<'static>>,
+    /// Their records.
+    pub pieces: Vec<OutPiece>,
 }
 
 /// All waiting fetches of a shard.

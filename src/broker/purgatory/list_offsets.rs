@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::broker::shards::{ConnectionId, RequestId};
+use crate::model::TopicId;
 use crate::model::error_code::ErrorCode;
 use crate::protocol::records::RecordSearch;
 use crate::storage::PartitionSlot;
@@ -20,10 +21,19 @@ const TURN_WORK: u32 = 8192;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListPart {
     pub index: i32,
+    /// Where its owner has found it.
     pub slot: Option<PartitionSlot>,
     pub leader_epoch: i32,
     pub timestamp: i64,
     pub answer: Option<ListAnswer>,
+}
+
+/// One topic of a request.
+#[derive(Debug, Default)]
+pub struct ListTopic {
+    /// `None`: there is no such topic.
+    pub known: Option<TopicId>,
+    pub parts: Vec<ListPart>,
 }
 
 /// What is known of a partition.
@@ -33,11 +43,16 @@ pub enum ListAnswer {
     Refused(ErrorCode),
 }
 
+impl ListAnswer {
+    /// No such topic or partition.
+    pub const UNKNOWN: Self = Self::Refused(ErrorCode::UnknownTopicOrPartition);
+}
+
 /// A request that is not answered yet.
 #[derive(Debug)]
 pub struct PendingList {
     pub request: RequestId,
-    pub topics: Vec<(String, Vec<ListPart>)>,
+    pub topics: Vec<(String, ListTopic)>,
     /// The part of which topic is being searched; those before it are answered.
     pub place: (usize, usize),
     pub search: Option<ListSearch>,
@@ -132,14 +147,14 @@ impl PendingList {
     pub fn current(&mut self) -> Option<&mut ListPart> {
         loop {
             let (topic, part) = self.place;
-            let (_, parts) = self.topics.get(topic)?;
-            match parts.get(part) {
+            let (_, listed) = self.topics.get(topic)?;
+            match listed.parts.get(part) {
                 None => self.place = (topic.saturating_add(1), 0),
                 Some(part) if part.answer.is_none() => break,
                 Some(_) => self.place = (topic, part.saturating_add(1)),
             }
         }
-        self.topics.get_mut(self.place.0)?.1.get_mut(self.place.1)
+        self.topics.get_mut(self.place.0)?.1.parts.get_mut(self.place.1)
     }
 
     const fn is_unpacking(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::broker::shards::append::Append;
+use crate::broker::owner::append::Append;
 use crate::model::Offset;
 use crate::model::error_code::ErrorCode;
 use crate::storage::PartitionSlot;

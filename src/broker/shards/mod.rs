@@ -1,40 +1,30 @@
 //! The core of one shard: its connections, its partitions, and the requests between them.
 //!
 //! Lives: one per shard, on its thread. Pure: frames, completions and the time come in through `handle_*`; what must leave
-//! is asked for with `poll_*`. There is one shard, so handlers call its log directly ([`partitions`] finds
-//! the place); with a second one this becomes a message to the owner.
+//! is asked for with `poll_*`. Connections and handlers are this side; partitions are the other, which is reached by messages
+//! alone ([`Owner`]): with one shard they go to oneself, and are answered before the frame is given back.
 
-pub mod append;
 pub mod control;
 pub mod memory;
-pub mod partitions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use self::append::Append;
 use self::control::{Asked, ControlAnswer, ControlQuestion, ProducerIds};
 use self::memory::Memory;
-use self::partitions::Partitions;
 use super::connection::{Connection, OutPiece};
 use super::handlers::{self, Fate};
-use super::purgatory::fetch::Fetches;
-use super::purgatory::list_offsets::Lists;
-use super::purgatory::produce::{PendingId, Produces};
+use super::owner::append::Append;
+use super::owner::partitions::Partitions;
+use super::owner::{self, Answer, Ask, Owner};
+use super::purgatory::produce::PendingId;
 use crate::config::BrokerConfig;
 use crate::model::image::Image;
 use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::checkpoint::CheckpointPartition;
 use crate::storage::operation::{Completion, Operation};
-use crate::storage::shard::{Event, ReadPiece, ShardLog};
-
-/// Pieces of a reply up to this size are copied out of the arena. Unit: bytes.
-const COPIED_BYTES_MAX: usize = 8 << 10;
-/// Replies pin at most one part in so many of the arena.
-const PINNED_SHARE: u64 = 4;
-/// One reply takes at most one part in so many of what replies may still pin.
-const REPLY_SHARE: u64 = 2;
+use crate::storage::shard::{ReadPiece, ShardLog};
 
 /// Messages that are kept to be used again.
 const SPARE_APPENDS_MAX: usize = 256;
@@ -90,19 +80,17 @@ struct Seat {
     /// It is in the list of those with something to send.
     listed: bool,
     stalled: Option<PendingId>,
+    /// It is to be closed.
+    broken_off: bool,
     /// Which of the advertised endpoints the client came by.
     listener: usize,
 }
 
 /// One shard's state.
 pub struct Shard<M> {
-    pub(in crate::broker) log: ShardLog<M>,
+    owner: Owner<M>,
     pub(in crate::broker) config: Arc<BrokerConfig>,
     pub(in crate::broker) image: Arc<Image>,
-    pub(in crate::broker) partitions: Partitions,
-    pub(in crate::broker) produces: Produces,
-    pub(in crate::broker) fetches: Fetches,
-    pub(in crate::broker) lists: Lists,
     pub(in crate::broker) producer_ids: ProducerIds,
     pub(in crate::broker) asked: Asked,
     /// Wall clock of this turn, ms.
@@ -115,8 +103,6 @@ pub struct Shard<M> {
     /// So many of them, from the front, may be tried again; those that find no room again go to the back.
     resumable: usize,
     writer: Writer,
-    /// Arena bytes that replies hold until they are sent.
-    pinned_bytes: u64,
     /// The controller's answer to [`Self::ask_for_new_life`].
     new_life: Option<bool>,
     memory: Memory,
@@ -136,13 +122,9 @@ impl<M: ArenaMemory> Shard<M> {
     ) -> Self {
         let memory = Memory::new(&config);
         Self {
-            log,
+            owner: Owner::new(log, Arc::clone(&config), partitions),
             config,
             image,
-            partitions,
-            produces: Produces::default(),
-            fetches: Fetches::default(),
-            lists: Lists::default(),
             producer_ids: ProducerIds::default(),
             asked: Asked::default(),
             now_ms: 0,
@@ -153,7 +135,6 @@ impl<M: ArenaMemory> Shard<M> {
             stalled: VecDeque::new(),
             resumable: 0,
             writer: Writer::new(),
-            pinned_bytes: 0,
             new_life: None,
             memory,
             spare_appends: Vec::new(),
@@ -170,37 +151,28 @@ impl<M: ArenaMemory> Shard<M> {
         revive: impl FnOnce(M, &Arc<Image>) -> Result<(ShardLog<M>, Partitions), E>,
     ) -> Result<Self, E> {
         assert!(self.is_detached(), "replies hold the log's memory");
-        let Self { log, image, .. } = self;
-        let (log, partitions) = revive(log.into_memory(), &image)?;
-        // What is left of requests that have ended names partitions by their places in the old log.
-        let (produces, fetches) = (Produces::default(), Fetches::default());
-        Ok(Self { log, image, partitions, produces, fetches, ..self })
+        let Self { owner, config, image, .. } = self;
+        let (log, partitions) = revive(owner.into_memory(), &image)?;
+        let owner = Owner::new(log, Arc::clone(&config), partitions);
+        Ok(Self { owner, config, image, ..self })
     }
 
     /// Whether nothing but the log itself holds its memory, and nobody waits for it.
     #[must_use]
     pub fn is_detached(&self) -> bool {
-        self.pinned_bytes == 0
-            && self.stalled.is_empty()
-            && self.produces.is_empty()
-            && self.fetches.is_empty()
-            && self.lists.is_empty()
+        self.stalled.is_empty() && self.owner.is_detached()
     }
 
     /// Whether the log can only go on by beginning anew ([`Self::renew`]).
     #[must_use]
     pub fn must_begin_anew(&self) -> bool {
-        self.log.must_begin_anew()
+        self.owner.must_begin_anew()
     }
 
     /// Takes all partitions out of service, and tells whoever waits for one.
     pub fn fail_all(&mut self) {
-        self.log.fail_all();
-        self.handle_events();
-        // A fetch may wait on no partition at all.
-        while let Some(fetch) = self.fetches.poll_expired(i64::MAX) {
-            handlers::data::fetch::give_up(self, fetch);
-        }
+        self.owner.fail_all();
+        self.take_answers();
     }
 
     /// A client has connected by the listener of this number.
@@ -215,6 +187,7 @@ impl<M: ArenaMemory> Shard<M> {
             seat.connection = Some(Connection::default());
             seat.listed = false;
             seat.stalled = None;
+            seat.broken_off = false;
             seat.listener = listener;
             id.generation = seat.generation;
         }
@@ -230,12 +203,10 @@ impl<M: ArenaMemory> Shard<M> {
         let Some(mut connection) = seat.connection.take() else { return };
         self.memory.change_replies(connection.held_bytes(), 0);
         if let Some(stalled) = seat.stalled.take() {
-            self.produces.remove(stalled);
+            self.owner.handle(Ask::Abandon(stalled));
         }
         self.release(connection.drain_records());
-        // Produces stay until they are acknowledged: their batches are in the log.
-        self.fetches.forget(id);
-        self.lists.forget(id);
+        self.owner.handle(Ask::Forget(id));
         self.free_seats.push(id.index);
     }
 
@@ -249,21 +220,50 @@ impl<M: ArenaMemory> Shard<M> {
     pub fn resume(&mut self, id: ConnectionId, bytes: &[u8]) -> FrameFate {
         let stalled = self.seat(id).and_then(|seat| seat.stalled.take());
         let Some(stalled) = stalled else { return FrameFate::Done };
-        let fate = handlers::data::produce::resume(self, stalled, bytes);
-        self.apply_fate(id, fate)
+        self.ask_owner(Ask::Resume(stalled, bytes));
+        self.apply_fate(id, Fate::Done)
     }
 
     fn apply_fate(&mut self, id: ConnectionId, fate: Fate) -> FrameFate {
-        match fate {
-            Fate::Done => FrameFate::Done,
-            Fate::Close => FrameFate::Close,
-            Fate::Stalled(stalled) => {
-                if let Some(seat) = self.seat(id) {
-                    seat.stalled = Some(stalled);
+        match self.seat(id) {
+            Some(seat) if fate == Fate::Done && !seat.broken_off => {
+                if seat.stalled.is_some() {
+                    FrameFate::Stalled
+                } else {
+                    FrameFate::Done
                 }
-                self.stalled.push_back(id);
-                FrameFate::Stalled
             }
+            _ => FrameFate::Close,
+        }
+    }
+
+    /// Sends a message to the partitions' side, and hears what there is to say at once.
+    pub(in crate::broker) fn ask_owner(&mut self, ask: Ask<'_>) {
+        self.owner.handle(ask);
+        self.take_answers();
+    }
+
+    fn take_answers(&mut self) {
+        while let Some(answer) = self.owner.poll_answer() {
+            match answer {
+                Answer::Appended(append) => handlers::data::produce::answer(self, append),
+                Answer::Fetched(fetch, outcome) => handlers::data::fetch::answer(self, &fetch, outcome),
+                Answer::Listed(list) => handlers::data::list_offsets::answer(self, &list),
+                Answer::Room => self.resumable = self.stalled.len(),
+                Answer::Stalled(id, pending) => {
+                    if let Some(seat) = self.seat(id) {
+                        seat.stalled = Some(pending);
+                        self.stalled.push_back(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connection is to be closed, without an answer to its request.
+    pub(in crate::broker) fn break_off(&mut self, id: ConnectionId) {
+        if let Some(seat) = self.seat(id) {
+            seat.broken_off = true;
         }
     }
 
@@ -275,88 +275,61 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// A storage operation has ended.
     pub fn handle_completion(&mut self, completion: Completion) {
-        self.log.handle_completion(completion);
+        self.owner.handle_completion(completion);
     }
 
     /// The next storage operation to carry out.
     pub fn poll_operation(&mut self) -> Option<Operation> {
-        self.log.poll_operation()
+        self.owner.poll_operation()
     }
 
     /// Looks at everything that storage has to say: acknowledges, wakes readers.
     pub fn handle_events(&mut self) {
-        while let Some(event) = self.log.poll_event() {
-            match event {
-                Event::Advanced(slot) => {
-                    handlers::data::produce::handle_advanced(self, slot);
-                    handlers::data::fetch::handle_advanced(self, slot);
-                }
-                Event::Failed(slot) => {
-                    handlers::data::produce::handle_failed(self, slot);
-                    handlers::data::fetch::handle_ready(self, slot);
-                    handlers::data::list_offsets::handle_ready(self, slot);
-                }
-                Event::ReadReady(slot) => {
-                    handlers::data::fetch::handle_ready(self, slot);
-                    handlers::data::list_offsets::handle_ready(self, slot);
-                }
-                Event::Room => self.retry_stalled(),
-                Event::Truncated(slot) => handlers::data::fetch::handle_ready(self, slot),
-            }
-        }
-    }
-
-    /// Stalled frames are looked at again.
-    pub(in crate::broker) fn retry_stalled(&mut self) {
-        self.resumable = self.stalled.len();
+        self.owner.handle_events();
+        self.take_answers();
     }
 
     /// The wall clock of this turn, ms.
     pub const fn set_now(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
+        self.owner.set_now(now_ms);
     }
 
     /// No request is taken any more; everything in the logs is written and sealed.
     pub fn begin_stop(&mut self) {
-        self.log.begin_close();
+        self.owner.begin_stop();
     }
 
     /// Whether everything is sealed and every reply that can be given is given.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.log.is_closed() && self.with_output.is_empty()
+        self.owner.is_closed() && self.with_output.is_empty()
     }
 
     /// All partitions, for the manifest of a clean stop; `None` if some log has failed.
     #[must_use]
     pub fn describe_clean(&self) -> Option<Vec<CheckpointPartition>> {
-        (!self.log.has_failures()).then(|| self.log.describe_all())
+        self.owner.describe_clean()
     }
 
     /// Does what is due.
     pub fn handle_time(&mut self, now_ms: i64) {
-        self.now_ms = now_ms;
-        if now_ms >= self.log.next_deadline_ms() {
-            self.log.handle_time(now_ms);
-        }
-        handlers::data::fetch::handle_time(self);
-        handlers::data::produce::handle_time(self);
-        handlers::data::list_offsets::handle_time(self);
+        self.set_now(now_ms);
+        self.owner.handle_time();
+        self.take_answers();
     }
 
     /// When [`Self::handle_time`] has something to do. Unit: ms of the wall clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> i64 {
-        if self.lists.has_work() {
-            return self.now_ms;
-        }
-        self.log.next_deadline_ms().min(self.fetches.next_deadline_ms()).min(self.produces.next_deadline_ms())
+        self.owner.next_deadline_ms()
     }
 
     /// The control thread has a new image, and perhaps answers.
     pub fn handle_image(&mut self, image: Arc<Image>) {
-        partitions::follow(self, &image);
+        self.owner.follow(&self.image, &image);
         self.image = image;
+        self.take_answers();
     }
 
     /// An answer of the control thread. The image that it speaks of has been handed over before.
@@ -411,7 +384,7 @@ impl<M: ArenaMemory> Shard<M> {
     /// How often a partition was looked at for a fetch, since the start.
     #[must_use]
     pub const fn fetch_looks(&self) -> u64 {
-        self.fetches.looks()
+        self.owner.fetch_looks()
     }
 
     /// What clients make this shard hold.
@@ -433,7 +406,7 @@ impl<M: ArenaMemory> Shard<M> {
     /// Whether replies that are not taken keep others from theirs.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.memory.is_tight() || self.reply_bytes_left() < handlers::data::fetch::REPLY_BYTES_MIN
+        self.memory.is_tight() || self.owner.reply_bytes_left() < owner::REPLY_BYTES_MIN
     }
 
     /// Whether requests of the connection wait for their replies.
@@ -443,9 +416,7 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// Records of a reply have been sent, or never will be.
     pub fn release(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
-        let mut gone = 0;
-        self.log.release(pieces.into_iter().inspect(|piece| gone += arena_bytes(piece)));
-        self.pinned_bytes = self.pinned_bytes.saturating_sub(gone);
+        pieces.into_iter().for_each(|piece| self.owner.handle(Ask::Release(piece)));
     }
 
     fn seat(&mut self, id: ConnectionId) -> Option<&mut Seat> {
@@ -476,12 +447,12 @@ impl<M: ArenaMemory> Shard<M> {
         self.seat(id).map_or(0, |seat| seat.listener)
     }
 
-    /// Answers a request. `records`: the pieces that the response's external records stand for.
+    /// Answers a request. `records`: what the response's external records stand for.
     pub(in crate::broker) fn reply<'m, R: Response<'m>>(
         &mut self,
         to: &RequestId,
         body: &R,
-        records: Vec<ReadPiece>,
+        records: Vec<OutPiece>,
     ) {
         self.writer.clear();
         let encoded = frame::encode_response(&mut self.writer, to.api_version, to.correlation_id, body);
@@ -491,14 +462,14 @@ impl<M: ArenaMemory> Shard<M> {
             debug_assert!(false, "{error}");
         }
         let writer = std::mem::take(&mut self.writer);
-        let mut dropped = records;
-        let lent = self.lend(&mut dropped, to.connection);
+        let mut dropped = Some(records);
         if let Some(seat) = self.seats.get_mut(place(to.connection.index))
             && seat.generation == to.connection.generation
             && let Some(connection) = &mut seat.connection
+            && let Some(records) = dropped.take()
         {
             let before = connection.held_bytes();
-            connection.answer(to.request, &writer, lent);
+            connection.answer(to.request, &writer, records);
             self.memory.change_replies(before, connection.held_bytes());
             if connection.has_outgoing() && !seat.listed {
                 seat.listed = true;
@@ -506,36 +477,7 @@ impl<M: ArenaMemory> Shard<M> {
             }
         }
         self.writer = writer;
-        if !dropped.is_empty() {
-            self.log.release(dropped);
-        }
-    }
-
-    /// What a reply takes of `records`, if its connection is still there: small pieces are copied, so that a few bytes do not
-    /// hold a whole chunk until a slow client has read them; large ones stay where they lie, and are counted.
-    fn lend(&mut self, records: &mut Vec<ReadPiece>, to: ConnectionId) -> Vec<OutPiece> {
-        if self.connection(to).is_none() {
-            return Vec::new();
-        }
-        let mut lent = Vec::with_capacity(records.len());
-        for piece in records.drain(..) {
-            let bytes = self.log.bytes_of(&piece);
-            if bytes.len() <= COPIED_BYTES_MAX {
-                lent.push(OutPiece::Bytes(bytes.to_vec()));
-                self.log.release([piece]);
-            } else {
-                self.pinned_bytes += arena_bytes(&piece);
-                lent.push(OutPiece::Records(piece));
-            }
-        }
-        lent
-    }
-
-    /// How many bytes one more reply may take: a share of what replies may still pin, so that readers that do not read
-    /// never keep appends or other readers from the arena's memory.
-    pub(in crate::broker) fn reply_bytes_left(&self) -> u64 {
-        let (_, capacity) = self.log.arena_bytes();
-        (capacity / PINNED_SHARE).saturating_sub(self.pinned_bytes) / REPLY_SHARE
+        self.release(dropped.into_iter().flatten().filter_map(OutPiece::into_records));
     }
 
     /// An empty message for a produce request.
@@ -566,13 +508,6 @@ impl<M: ArenaMemory> Shard<M> {
                 self.with_output.push(to.connection);
             }
         }
-    }
-}
-
-const fn arena_bytes(piece: &ReadPiece) -> u64 {
-    match piece {
-        ReadPiece::Arena { bytes, .. } => *bytes,
-        ReadPiece::Cached { .. } => 0,
     }
 }
 

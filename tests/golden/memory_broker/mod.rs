@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use crate::script::Broker;
 use ringlog::broker::connection::OutPiece;
+use ringlog::broker::owner::partitions::Partitions;
 use ringlog::broker::shards::control::ControlAnswer;
-use ringlog::broker::shards::partitions::Partitions;
 use ringlog::broker::shards::{ConnectionId, FrameFate, Shard};
 use ringlog::config::{BrokerConfig, Machine};
 use ringlog::controller::state::{Command, Context, Refusal, Reply, State};

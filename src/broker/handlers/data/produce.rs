@@ -1,12 +1,11 @@
 //! Produce (key 0): append batches, and acknowledge them when they have reached their topics' durability.
 //!
-//! Two sides, with one message between them ([`Append`]). The connection's side decodes, looks at every batch's bytes, and
-//! encodes the answer; the partitions' side ([`crate::broker::shards::append`]) appends in order. If an append finds no room the
-//! rest waits with its frame, and the connection with it, so that order is kept.
+//! Here is the connection's side: it decodes, looks at every batch's bytes, and encodes the answer. The partitions' side
+//! ([`crate::broker::owner`]) appends in order; between the two goes one message ([`Append`]).
 
 use super::super::Fate;
-use crate::broker::purgatory::produce::PendingId;
-use crate::broker::shards::append::{Append, AppendPart, Batch};
+use crate::broker::owner::Ask;
+use crate::broker::owner::append::{Append, AppendPart, Batch};
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::batch::{BatchError, BatchHeader, LOG_OVERHEAD_BYTES};
 use crate::model::error_code::ErrorCode;
@@ -16,10 +15,6 @@ use crate::protocol::kafka::messages::produce::{
 };
 use crate::protocol::kafka::{Message, Reader, Records, frame};
 use crate::runtime::memory::ArenaMemory;
-use crate::storage::PartitionSlot;
-use crate::storage::partition::PartitionLog;
-use crate::storage::partition::producers::SequenceError;
-use crate::storage::shard::AppendError;
 
 /// zstd came with version 7 (KIP-110); older clients could not read it back.
 const ZSTD: i16 = 4;
@@ -52,7 +47,8 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &[u8]) 
             });
         }
     }
-    append_rest(shard, None, append, body)
+    shard.ask_owner(Ask::Append(append, body));
+    Fate::Done
 }
 
 fn topic_named<M>(
@@ -102,108 +98,6 @@ fn examine(topic: TopicId, index: i32, records: &[u8], version: i16, body: &[u8]
         return refused((ErrorCode::UnknownServerError, None));
     };
     AppendPart::new(Some(topic), index, Batch::Sound { bytes, header })
-}
-
-/// Goes on with a request that had found no room. `frame` is the whole frame, as before.
-pub fn resume<M: ArenaMemory>(shard: &mut Shard<M>, pending: PendingId, frame: &[u8]) -> Fate {
-    // Its time may have been up before there was room: it has been answered then.
-    let Some(append) = shard.produces.lend(pending) else { return Fate::Done };
-    let body = frame.len().checked_sub(append.body_bytes).and_then(|start| frame.get(start..));
-    append_rest(shard, Some(pending), append, body.unwrap_or_default())
-}
-
-/// Appends what has not been appended: the answer goes out now, or when the last part is acknowledged.
-fn append_rest<M: ArenaMemory>(
-    shard: &mut Shard<M>,
-    pending: Option<PendingId>,
-    mut append: Box<Append>,
-    body: &[u8],
-) -> Fate {
-    let first_new = append.next;
-    let acks = append.acks;
-    let mut stalled = false;
-    while let Some(part) = append.parts.get_mut(append.next) {
-        if append_part(shard, acks, part, body).is_err() {
-            stalled = true;
-            break;
-        }
-        append.outstanding += u32::from(part.waits.is_some());
-        append.next += 1;
-    }
-    if stalled || acks != 0 && append.outstanding > 0 {
-        let pending = match pending {
-            Some(pending) => {
-                shard.produces.put_back(pending, append, first_new);
-                pending
-            }
-            None => shard.produces.insert(append),
-        };
-        return if stalled { Fate::Stalled(pending) } else { Fate::Done };
-    }
-    if let Some(pending) = pending {
-        shard.produces.remove_lent(pending, &append);
-    }
-    if acks == 0 && append.parts.iter().any(|part| !part.error.is_none()) {
-        // A client that waits for no answer learns of an error by losing its connection, as with Kafka.
-        return Fate::Close;
-    }
-    answer(shard, append);
-    Fate::Done
-}
-
-/// There is no room for the batch now.
-struct Busy;
-
-fn append_part<M: ArenaMemory>(
-    shard: &mut Shard<M>,
-    acks: i16,
-    part: &mut AppendPart,
-    body: &[u8],
-) -> Result<(), Busy> {
-    let Some(topic) = part.topic else { return Ok(()) };
-    let Some((slot, min_insync_replicas)) = shard.partitions.find(topic, part.index) else {
-        part.refuse(ErrorCode::UnknownTopicOrPartition, None);
-        return Ok(());
-    };
-    if acks == -1 && min_insync_replicas > 1 {
-        // This broker is the only replica there is.
-        part.refuse(ErrorCode::NotEnoughReplicas, None);
-        return Ok(());
-    }
-    let (bytes, header) = match &part.batch {
-        Batch::Sound { .. } if !matches!(acks, -1..=1) => {
-            part.refuse(ErrorCode::InvalidRequiredAcks, None);
-            return Ok(());
-        }
-        Batch::Sound { bytes, header } => (body.get(bytes.clone()).unwrap_or_default(), header),
-        Batch::Refused => return Ok(()),
-        Batch::RefusedInLog => {
-            part.log_start_offset = log_start_offset(shard, slot);
-            return Ok(());
-        }
-    };
-    match shard.log.append(slot, bytes, header, shard.now_ms) {
-        Err(AppendError::Busy) => return Err(Busy),
-        Ok(appended) => {
-            part.base_offset = appended.base_offset.0;
-            part.log_append_time_ms = appended.log_append_time.unwrap_or(-1);
-            part.log_start_offset = appended.log_start_offset.0;
-            let reached = shard.log.partition(slot).map(PartitionLog::high_watermark);
-            let waits = reached.is_none_or(|reached| reached < appended.end_offset);
-            part.waits = waits.then_some((slot, appended.end_offset));
-        }
-        Err(error) => {
-            part.refuse(error_of(&error), Some(error.to_string()));
-            if matches!(error, AppendError::Timestamp { .. } | AppendError::Sequence(_)) {
-                part.log_start_offset = log_start_offset(shard, slot);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn log_start_offset<M: ArenaMemory>(shard: &Shard<M>, slot: PartitionSlot) -> i64 {
-    shard.log.partition(slot).map_or(-1, |log| log.log_start_offset().0)
 }
 
 /// What a producer may not say in a batch that is whole.
@@ -282,21 +176,6 @@ fn refusal_of_batch(error: &BatchError) -> (ErrorCode, Option<String>) {
     (code, Some(error.to_string()))
 }
 
-/// The one map from an append's error to the wire.
-const fn error_of(error: &AppendError) -> ErrorCode {
-    match error {
-        AppendError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
-        AppendError::Storage | AppendError::OffsetsExhausted | AppendError::Busy => {
-            ErrorCode::KafkaStorageError
-        }
-        AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
-        AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
-        AppendError::Timestamp { .. } => ErrorCode::InvalidTimestamp,
-        AppendError::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
-        AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
-    }
-}
-
 /// The same error for every part of a request.
 fn refuse<M: ArenaMemory>(
     shard: &mut Shard<M>,
@@ -329,11 +208,9 @@ fn refuse<M: ArenaMemory>(
     Fate::Done
 }
 
-/// Sends the reply of a request that waits for nothing more.
-fn answer<M: ArenaMemory>(shard: &mut Shard<M>, append: Box<Append>) {
-    if append.acks == 0 {
-        shard.reply_nothing(&append.request);
-    } else {
+/// Every part has its outcome.
+pub fn answer<M: ArenaMemory>(shard: &mut Shard<M>, append: Box<Append>) {
+    if append.acks != 0 {
         let responses = append
             .topics()
             .map(|(name, topic_id, parts)| TopicProduceResponse {
@@ -344,6 +221,11 @@ fn answer<M: ArenaMemory>(shard: &mut Shard<M>, append: Box<Append>) {
             .collect();
         let response = ProduceResponse { responses, ..ProduceResponse::default() };
         shard.reply(&append.request, &response, Vec::new());
+    } else if append.parts.iter().any(|part| !part.error.is_none()) {
+        // A client that waits for no answer learns of an error by losing its connection, as with Kafka.
+        shard.break_off(append.request.connection);
+    } else {
+        shard.reply_nothing(&append.request);
     }
     shard.give_spare_append(append);
 }
@@ -357,36 +239,5 @@ fn partition_response(part: &AppendPart) -> PartitionProduceResponse<'_> {
         log_start_offset: part.log_start_offset,
         error_message: part.error_message.as_deref(),
         ..PartitionProduceResponse::default()
-    }
-}
-
-/// The partition's high watermark has moved: acknowledges what it has reached.
-pub fn handle_advanced<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
-    let Some(reached) = shard.log.partition(slot).map(PartitionLog::high_watermark) else { return };
-    while let Some(done) = shard.produces.poll_acknowledged(slot, reached) {
-        answer(shard, done);
-    }
-}
-
-/// The partition's storage has failed: what waits on it will not be acknowledged.
-pub fn handle_failed<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
-    while let Some(done) = shard.produces.poll_failed(slot, ErrorCode::KafkaStorageError) {
-        answer(shard, done);
-    }
-}
-
-/// The partition was deleted.
-pub fn handle_deleted<M: ArenaMemory>(shard: &mut Shard<M>, slot: PartitionSlot) {
-    while let Some(done) = shard.produces.poll_failed(slot, ErrorCode::UnknownTopicOrPartition) {
-        answer(shard, done);
-    }
-}
-
-/// Answers requests whose time is up.
-pub fn handle_time<M: ArenaMemory>(shard: &mut Shard<M>) {
-    while let Some(expired) = shard.produces.poll_expired(shard.now_ms) {
-        // Its frame may be among those that wait for room, and is not needed any more.
-        shard.retry_stalled();
-        answer(shard, expired);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use super::Shard;
+use super::Owner;
 use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::model::image::{Image, TopicImage};
 use crate::model::{PartitionIndex, TopicId, TopicPartition};
@@ -66,40 +66,39 @@ impl Partitions {
 }
 
 /// Makes, changes and deletes partitions so that they are those of the new image.
-pub(super) fn follow<M: ArenaMemory>(shard: &mut Shard<M>, image: &Image) {
-    let old = Arc::clone(&shard.image);
+pub(super) fn follow<M: ArenaMemory>(owner: &mut Owner<M>, old: &Image, image: &Image) {
     for topic in old.topics() {
         if image.topic_by_id(topic.id).is_none() {
-            delete(shard, topic);
+            delete(owner, topic);
         }
     }
     for topic in image.topics() {
-        let known = shard.partitions.topics.get(&topic.id);
+        let known = owner.partitions.topics.get(&topic.id);
         if known.is_some_and(|known| Arc::ptr_eq(&known.topic, topic)) {
             continue;
         }
-        let config = log_config_of(&shard.config, topic);
+        let config = log_config_of(&owner.config, topic);
         let mut slots = known.map(|known| known.slots.clone()).unwrap_or_default();
         for &slot in &slots {
-            shard.log.set_config(slot, config);
+            owner.log.set_config(slot, config);
         }
         for partition in topic.partitions().skip(slots.len()) {
             let id = TopicPartition { topic_id: topic.id, partition };
             let leader_epoch = image.leader_epoch(topic);
-            slots.push(shard.log.create_partition(id, folder_of(topic, partition), config, leader_epoch));
+            slots.push(owner.log.create_partition(id, folder_of(topic, partition), config, leader_epoch));
         }
-        shard.partitions.insert(&shard.config, Arc::clone(topic), slots);
+        owner.partitions.insert(&owner.config, Arc::clone(topic), slots);
     }
 }
 
-fn delete<M: ArenaMemory>(shard: &mut Shard<M>, topic: &TopicImage) {
-    let Some(gone) = shard.partitions.topics.remove(&topic.id) else { return };
+fn delete<M: ArenaMemory>(owner: &mut Owner<M>, topic: &TopicImage) {
+    let Some(gone) = owner.partitions.topics.remove(&topic.id) else { return };
     for (partition, slot) in gone.slots.into_iter().enumerate() {
         // Unique, since a topic id is: a partition of the same name may follow at once.
-        shard.log.delete_partition(slot, format!(".deleted-{}-{partition}", topic.id));
-        crate::broker::handlers::data::produce::handle_deleted(shard, slot);
-        crate::broker::handlers::data::fetch::handle_ready(shard, slot);
-        crate::broker::handlers::data::list_offsets::handle_ready(shard, slot);
+        owner.log.delete_partition(slot, format!(".deleted-{}-{partition}", topic.id));
+        super::produce::handle_deleted(owner, slot);
+        super::fetch::handle_ready(owner, slot);
+        super::list_offsets::handle_ready(owner, slot);
     }
 }
 

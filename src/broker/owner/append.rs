@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::RequestId;
+use crate::broker::shards::RequestId;
 use crate::model::batch::BatchHeader;
 use crate::model::error_code::ErrorCode;
 use crate::model::{Offset, TopicId};
@@ -144,7 +144,7 @@ impl Append {
     }
 
     /// Empties a message that is done, to be used for another request; false if it has grown too large to be kept.
-    pub(super) fn clear(&mut self) -> bool {
+    pub fn clear(&mut self) -> bool {
         self.parts.clear();
         self.topics.clear();
         self.names.clear();

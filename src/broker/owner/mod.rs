@@ -1,0 +1,272 @@
+//! The partitions' side of a shard: the log, and what waits on it.
+//!
+//! Lives: one per shard, on its thread. It is reached by messages alone: an [`Ask`] for each request that needs its
+//! partitions, an [`Answer`] for what a connection must hear. It knows no connection, no image and no wire. With one shard
+//! connections ask their own; the same messages go to another.
+
+pub mod append;
+mod fetch;
+mod list_offsets;
+pub mod partitions;
+mod produce;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use self::append::Append;
+use self::partitions::Partitions;
+use super::connection::OutPiece;
+use super::purgatory::fetch::{FetchOutcome, Fetches, PendingFetch};
+use super::purgatory::list_offsets::{Lists, PendingList};
+use super::purgatory::produce::{PendingId, Produces};
+use super::shards::ConnectionId;
+use crate::config::BrokerConfig;
+use crate::model::image::Image;
+use crate::runtime::memory::ArenaMemory;
+use crate::storage::checkpoint::CheckpointPartition;
+use crate::storage::operation::{Completion, Operation};
+use crate::storage::shard::{Event, ReadPiece, ShardLog};
+
+pub use fetch::REPLY_BYTES_MIN;
+
+/// Pieces of a reply up to this size are copied out of the arena. Unit: bytes.
+const COPIED_BYTES_MAX: usize = 8 << 10;
+/// Replies pin at most one part in so many of the arena.
+const PINNED_SHARE: u64 = 4;
+/// One reply takes at most one part in so many of what replies may still pin.
+const REPLY_SHARE: u64 = 2;
+
+/// What a connection's side asks of the partitions' side.
+#[derive(Debug)]
+pub enum Ask<'f> {
+    /// Append these batches of this body.
+    Append(Box<Append>, &'f [u8]),
+    /// Go on with what had found no room; the frame, as before.
+    Resume(PendingId, &'f [u8]),
+    /// Nobody waits for it any more.
+    Abandon(PendingId),
+    Fetch(PendingFetch),
+    ListOffsets(PendingList),
+    /// The connection is gone; its appends stay until they are acknowledged, since they are in the log.
+    Forget(ConnectionId),
+    /// Records of a reply have been sent, or never will be.
+    Release(ReadPiece),
+}
+
+/// What the connection's side must hear.
+#[derive(Debug)]
+pub enum Answer {
+    /// Every part has its outcome.
+    Appended(Box<Append>),
+    /// The rest of an append waits for room: it needs its frame, and its connection must wait.
+    Stalled(ConnectionId, PendingId),
+    /// What had found no room may be tried again.
+    Room,
+    Fetched(PendingFetch, FetchOutcome),
+    Listed(PendingList),
+}
+
+/// See the module.
+pub struct Owner<M> {
+    log: ShardLog<M>,
+    config: Arc<BrokerConfig>,
+    partitions: Partitions,
+    produces: Produces,
+    fetches: Fetches,
+    lists: Lists,
+    /// Wall clock of this turn, ms.
+    now_ms: i64,
+    /// Arena bytes that replies hold until they are sent.
+    pinned_bytes: u64,
+    answers: VecDeque<Answer>,
+}
+
+impl<M: ArenaMemory> Owner<M> {
+    /// An owner of recovered partitions; others are added by [`Self::follow`].
+    #[must_use]
+    pub fn new(log: ShardLog<M>, config: Arc<BrokerConfig>, partitions: Partitions) -> Self {
+        Self {
+            log,
+            config,
+            partitions,
+            produces: Produces::default(),
+            fetches: Fetches::default(),
+            lists: Lists::default(),
+            now_ms: 0,
+            pinned_bytes: 0,
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// The memory of the log, for the next one. Only when [`Self::is_detached`].
+    #[must_use]
+    pub fn into_memory(self) -> M {
+        assert!(self.is_detached(), "replies hold the log's memory");
+        self.log.into_memory()
+    }
+
+    /// Takes a message. What there is to say to it comes out of [`Self::poll_answer`], now or later.
+    pub fn handle(&mut self, ask: Ask<'_>) {
+        match ask {
+            Ask::Append(append, body) => produce::append(self, append, body),
+            Ask::Resume(pending, frame) => produce::resume(self, pending, frame),
+            Ask::Abandon(pending) => drop(self.produces.remove(pending)),
+            Ask::Fetch(fetch) => fetch::fetch(self, fetch),
+            Ask::ListOffsets(list) => list_offsets::list(self, list),
+            Ask::Forget(connection) => {
+                self.fetches.forget(connection);
+                self.lists.forget(connection);
+            }
+            Ask::Release(piece) => {
+                self.pinned_bytes = self.pinned_bytes.saturating_sub(arena_bytes(&piece));
+                self.log.release([piece]);
+            }
+        }
+    }
+
+    /// The next thing that a connection's side must hear.
+    pub fn poll_answer(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+
+    /// Looks at everything that storage has to say: acknowledges, wakes readers.
+    pub fn handle_events(&mut self) {
+        while let Some(event) = self.log.poll_event() {
+            match event {
+                Event::Advanced(slot) => {
+                    produce::handle_advanced(self, slot);
+                    fetch::handle_advanced(self, slot);
+                }
+                Event::Failed(slot) => {
+                    produce::handle_failed(self, slot);
+                    fetch::handle_ready(self, slot);
+                    list_offsets::handle_ready(self, slot);
+                }
+                Event::ReadReady(slot) => {
+                    fetch::handle_ready(self, slot);
+                    list_offsets::handle_ready(self, slot);
+                }
+                Event::Room => self.answers.push_back(Answer::Room),
+                Event::Truncated(slot) => fetch::handle_ready(self, slot),
+            }
+        }
+    }
+
+    /// The wall clock of this turn, ms.
+    pub const fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+    }
+
+    /// Does what is due.
+    pub fn handle_time(&mut self) {
+        if self.now_ms >= self.log.next_deadline_ms() {
+            self.log.handle_time(self.now_ms);
+        }
+        fetch::handle_time(self);
+        produce::handle_time(self);
+        list_offsets::handle_time(self);
+    }
+
+    /// When [`Self::handle_time`] has something to do. Unit: ms of the wall clock.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> i64 {
+        if self.lists.has_work() {
+            return self.now_ms;
+        }
+        self.log.next_deadline_ms().min(self.fetches.next_deadline_ms()).min(self.produces.next_deadline_ms())
+    }
+
+    /// Makes, changes and deletes partitions so that they are those of the image `new`.
+    pub fn follow(&mut self, old: &Image, new: &Image) {
+        partitions::follow(self, old, new);
+    }
+
+    /// Whether nothing but the log itself holds its memory, and nobody waits for it.
+    #[must_use]
+    pub fn is_detached(&self) -> bool {
+        self.pinned_bytes == 0
+            && self.produces.is_empty()
+            && self.fetches.is_empty()
+            && self.lists.is_empty()
+            && self.answers.is_empty()
+    }
+
+    /// Takes all partitions out of service, and tells whoever waits for one.
+    pub fn fail_all(&mut self) {
+        self.log.fail_all();
+        self.handle_events();
+        // A fetch may wait on no partition at all.
+        fetch::give_up_all(self);
+    }
+
+    /// Whether the log can only go on by beginning anew.
+    #[must_use]
+    pub fn must_begin_anew(&self) -> bool {
+        self.log.must_begin_anew()
+    }
+
+    /// A storage operation has ended.
+    pub fn handle_completion(&mut self, completion: Completion) {
+        self.log.handle_completion(completion);
+    }
+
+    /// The next storage operation to carry out.
+    pub fn poll_operation(&mut self) -> Option<Operation> {
+        self.log.poll_operation()
+    }
+
+    /// Everything in the logs is written and sealed.
+    pub fn begin_stop(&mut self) {
+        self.log.begin_close();
+    }
+
+    /// Whether everything is sealed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.log.is_closed()
+    }
+
+    /// All partitions, for the manifest of a clean stop; `None` if some log has failed.
+    #[must_use]
+    pub fn describe_clean(&self) -> Option<Vec<CheckpointPartition>> {
+        (!self.log.has_failures()).then(|| self.log.describe_all())
+    }
+
+    /// How often a partition was looked at for a fetch, since the start.
+    #[must_use]
+    pub const fn fetch_looks(&self) -> u64 {
+        self.fetches.looks()
+    }
+
+    /// How many bytes one more reply may take: a share of what replies may still pin, so that readers that do not read
+    /// never keep appends or other readers from the arena's memory.
+    #[must_use]
+    pub fn reply_bytes_left(&self) -> u64 {
+        let (_, capacity) = self.log.arena_bytes();
+        (capacity / PINNED_SHARE).saturating_sub(self.pinned_bytes) / REPLY_SHARE
+    }
+
+    /// What a reply takes of `pieces`: small ones are copied, so that a few bytes do not hold a whole chunk until a slow
+    /// client has read them; large ones stay where they lie, and are counted.
+    fn lend(&mut self, pieces: Vec<ReadPiece>) -> Vec<OutPiece> {
+        let mut lent = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let bytes = self.log.bytes_of(&piece);
+            if bytes.len() <= COPIED_BYTES_MAX {
+                lent.push(OutPiece::Bytes(bytes.to_vec()));
+                self.log.release([piece]);
+            } else {
+                self.pinned_bytes += arena_bytes(&piece);
+                lent.push(OutPiece::Records(piece));
+            }
+        }
+        lent
+    }
+}
+
+const fn arena_bytes(piece: &ReadPiece) -> u64 {
+    match piece {
+        ReadPiece::Arena { bytes, .. } => *bytes,
+        ReadPiece::Cached { .. } => 0,
+    }
+}

@@ -101,6 +101,13 @@ impl Error {
         self.kind() == Some(io::ErrorKind::NotFound)
     }
 
+    /// What one file or directory holds cannot be read or written, as far as can be told: others may be sound.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        let Self::Disk { source, .. } = self else { return false };
+        matches!(source.raw_os_error(), Some(libc::EIO | libc::EUCLEAN | libc::EBADMSG))
+    }
+
     /// The file or directory exists already.
     #[must_use]
     pub fn is_already_there(&self) -> bool {
@@ -228,5 +235,7 @@ mod tests {
         assert!(failed(libc::ENOSPC).is_storage_full() && failed(libc::EDQUOT).is_storage_full());
         assert!(!failed(libc::EIO).is_storage_full() && !failed(libc::EIO).is_not_found());
         assert!(failed(libc::ENOENT).is_not_found());
+        assert!(failed(libc::EIO).is_damage() && failed(libc::EUCLEAN).is_damage());
+        assert!(!failed(libc::ENOSPC).is_damage() && !failed(libc::EACCES).is_damage());
     }
 }

@@ -25,6 +25,8 @@ pub enum SeededBug {
     PublishBeforeBytes,
     /// A chunk counts as clean, and can be used again, when its write is submitted.
     FreeChunkEarly,
+    /// What a start could not put into a partition's files is not put aside for the next.
+    ForgetHeld,
 }
 
 /// Whether `seeded` is `bug`; never in a release build.

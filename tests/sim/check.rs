@@ -27,6 +27,25 @@ impl World {
         Ok(())
     }
 
+    /// After a start that could not read everything: the partitions that it could read are whole, the others refuse.
+    pub fn check_served(&mut self, offline: &[String], clean: bool, arena_gone: bool) -> Checked<()> {
+        for partition in 0..self.partitions.len() {
+            if !offline.contains(&self.partitions[partition].folder) {
+                let found = self.read_all(partition)?;
+                self.check_partition(partition, &found, clean, arena_gone)?;
+                continue;
+            }
+            let (shard, slot) = self.places[partition];
+            let read = self.shards[shard].log.read(slot, Offset::ZERO, 1, true, &mut Vec::new());
+            ensure!(
+                read == Err(ReadError::Storage),
+                "{}: it could not be read at the start, and answers {read:?}",
+                self.partitions[partition].folder
+            );
+        }
+        Ok(())
+    }
+
     fn check_partition(
         &mut self,
         partition: usize,

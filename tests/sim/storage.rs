@@ -58,6 +58,7 @@ fn every_planted_bug_is_found() {
         SeededBug::ReplyToDuplicateEarly,
         SeededBug::PublishBeforeBytes,
         SeededBug::FreeChunkEarly,
+        SeededBug::ForgetHeld,
     ];
     let mut missed = Vec::new();
     for bug in bugs {

@@ -210,6 +210,11 @@ impl World {
         trace!("start {}", self.incarnation);
         let broken = self.random.chance(200);
         self.set_faults(broken && !self.last_life);
+        if self.incarnation % 4 == 3 && !self.last_life {
+            // Starts at which some files cannot be read, written or flushed.
+            self.faults = SimFaults { read: 40, write: 20, sync: 40, full: false };
+            self.disk.set_faults(self.faults);
+        }
         let shard_count = self.random.between(1, self.plan.shards_max) as usize;
         let options = RecoveryOptions {
             directory_id: DIRECTORY,
@@ -234,8 +239,16 @@ impl World {
         self.claim_arenas(&options)?;
         let commit_files = self.open_commit_files(&recovered, shard_count)?;
         self.check_alive()?;
+        let offline: Vec<String> =
+            recovered.report.offline.iter().map(|(folder, _)| folder.clone()).collect();
         self.begin_life(&options, recovered, commit_files);
-        Ok(())
+        if offline.is_empty() {
+            return Ok(());
+        }
+        // What could not be read is not served, everything else is; the next start tries again.
+        trace!("not served: {offline:?}");
+        self.check_served(&offline, self.clean, self.arena_gone)?;
+        Err(Stop::Died)
     }
 
     fn recover(&mut self, options: &RecoveryOptions) -> Checked<Recovered> {
@@ -256,11 +269,7 @@ impl World {
             Ok(recovered) => {
                 trace!("recovered: {:?}", recovered.report);
                 let offline = &recovered.report.offline;
-                if !offline.is_empty() && self.faults != SimFaults::default() {
-                    // A start that could not read everything is tried again.
-                    return Err(Stop::Died);
-                }
-                ensure!(offline.is_empty(), "offline: {offline:?}");
+                ensure!(offline.is_empty() || self.faults != SimFaults::default(), "offline: {offline:?}");
                 Ok(recovered)
             }
             Err(_) if self.faults != SimFaults::default() => Err(Stop::Died),

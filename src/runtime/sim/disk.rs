@@ -362,7 +362,7 @@ impl BlockingFile for SimFile {
 }
 
 fn broken(action: DiskAction, path: &Path) -> Error {
-    Error::disk(action, path, io::Error::other("simulated"))
+    Error::disk(action, path, io::Error::from_raw_os_error(libc::EIO))
 }
 
 fn missing(action: DiskAction, path: &Path) -> Error {

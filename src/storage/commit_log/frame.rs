@@ -22,6 +22,13 @@ pub mod kind {
     pub const LOG_START: u32 = 3;
     /// Offsets below `base_offset` may have been given out.
     pub const RESERVE: u32 = 4;
+    /// In a file of held frames alone ([`crate::storage::recovery`]): bytes that stood in the arena.
+    pub const HELD_CHUNK: u32 = 5;
+    /// Likewise: the partition is not served, and the memory of its last life was found, or not.
+    pub const HELD_ARENA_FOUND: u32 = 6;
+    pub const HELD_ARENA_LOST: u32 = 7;
+    /// Likewise: the last frame.
+    pub const HELD_END: u32 = 8;
 }
 
 /// Alignment of frames in a group.

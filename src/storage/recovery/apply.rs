@@ -19,11 +19,34 @@ pub(super) struct SegmentFiles<'a, D: BlockingDisk> {
     open: BTreeMap<(String, i64), D::File>,
     order: VecDeque<(String, i64)>,
     folders: BTreeSet<String>,
+    /// Folders with files that cannot be read, written or flushed, and the reason.
+    damaged: BTreeMap<String, String>,
 }
 
 impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
-    pub(super) fn new(disk: &'a D) -> Self {
-        Self { disk, open: BTreeMap::new(), order: VecDeque::new(), folders: BTreeSet::new() }
+    /// `damaged`: folders of which it is known already.
+    pub(super) fn new(disk: &'a D, damaged: BTreeMap<String, String>) -> Self {
+        Self { disk, open: BTreeMap::new(), order: VecDeque::new(), folders: BTreeSet::new(), damaged }
+    }
+
+    /// Whether something in the folder was found to be damaged: nothing is done to it any more.
+    pub(super) fn is_damaged(&self, folder: &str) -> bool {
+        self.damaged.contains_key(folder)
+    }
+
+    /// Takes note of damage in the folder; any other error is returned.
+    pub(super) fn note_damage(
+        &mut self,
+        folder: &str,
+        result: Result<(), RecoveryError>,
+    ) -> Result<(), RecoveryError> {
+        match result {
+            Err(RecoveryError::Disk(error)) if error.is_damage() => {
+                self.damaged.entry(folder.to_owned()).or_insert_with(|| error.to_string());
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Writes `bytes` at `position` of the segment, which is made if it is missing.
@@ -106,7 +129,7 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
                 && let Some(oldest) = self.order.pop_front()
             {
                 if let Some(file) = self.open.remove(&oldest) {
-                    file.sync()?;
+                    self.note_damage(&oldest.0, file.sync().map_err(Into::into))?;
                 }
             }
             self.claim_folder(known)?;
@@ -121,17 +144,19 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         }))
     }
 
-    /// Brings everything written to stable media, names included.
-    pub(super) fn finish(self) -> Result<(), RecoveryError> {
-        for file in self.open.values() {
-            file.sync()?;
+    /// Brings everything written to stable media, names included. Returns the folders that are damaged, with the reasons.
+    pub(super) fn finish(mut self) -> Result<BTreeMap<String, String>, RecoveryError> {
+        for ((folder, _), file) in std::mem::take(&mut self.open) {
+            self.note_damage(&folder, file.sync().map_err(Into::into))?;
         }
-        for folder in &self.folders {
-            self.disk.sync_directory(Path::new(folder))?;
+        let folders = std::mem::take(&mut self.folders);
+        for folder in &folders {
+            let synced = self.disk.sync_directory(Path::new(folder));
+            self.note_damage(folder, synced.map_err(Into::into))?;
         }
-        if !self.folders.is_empty() {
+        if !folders.is_empty() {
             self.disk.sync_directory(Path::new(""))?;
         }
-        Ok(())
+        Ok(self.damaged)
     }
 }

@@ -17,12 +17,14 @@ pub const STRAY_PREFIX: &str = ".stray-";
 /// Largest `partition.metadata` that is read. Unit: bytes.
 const METADATA_BYTES_MAX: usize = 4096;
 
-/// Moves folders of other topics out of the way of `partitions`, and reports what can be removed.
+/// Moves folders of other topics out of the way of `partitions`, and reports what can be removed. Returns the folders of
+/// `partitions` that cannot be read, with the reasons.
 pub(super) fn sort_out<D: BlockingDisk>(
     disk: &D,
     partitions: &[KnownPartition],
     report: &mut RecoveryReport,
-) -> Result<(), RecoveryError> {
+) -> Result<BTreeMap<String, String>, RecoveryError> {
+    let mut damaged = BTreeMap::new();
     let by_folder: BTreeMap<&str, &KnownPartition> =
         partitions.iter().map(|known| (known.folder.as_str(), known)).collect();
     let mut moved = false;
@@ -46,6 +48,10 @@ pub(super) fn sort_out<D: BlockingDisk>(
                 tracing::warn!(folder = entry.name, %error, "a strange folder that cannot be read is left alone");
                 continue;
             }
+            Err(RecoveryError::Disk(error)) if error.is_damage() => {
+                damaged.insert(entry.name, error.to_string());
+                continue;
+            }
             owner => owner?,
         };
         match (by_folder.get(entry.name.as_str()), owner) {
@@ -55,7 +61,12 @@ pub(super) fn sort_out<D: BlockingDisk>(
                 report.trash.push(trash);
                 moved = true;
             }
-            (Some(_), _) => remove_set_aside(disk, &entry.name)?,
+            (Some(_), _) => match remove_set_aside(disk, &entry.name) {
+                Err(RecoveryError::Disk(error)) if error.is_damage() => {
+                    damaged.insert(entry.name, error.to_string());
+                }
+                done => done?,
+            },
             (None, Some(owner)) => {
                 let stray = format!("{STRAY_PREFIX}{owner}-{}", entry.name);
                 disk.rename(Path::new(&entry.name), Path::new(&stray))?;
@@ -68,7 +79,7 @@ pub(super) fn sort_out<D: BlockingDisk>(
     if moved {
         disk.sync_directory(Path::new(""))?;
     }
-    Ok(())
+    Ok(damaged)
 }
 
 /// `<topic>-<partition>`.

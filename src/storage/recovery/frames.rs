@@ -86,12 +86,23 @@ impl<'a, F: BlockingFile> Frames<'a, F> {
             }
             self.position = self.position.next_multiple_of(wide(BLOCK_BYTES));
         };
+        Ok(Some(self.take(header)))
+    }
+
+    /// The frame that follows, whatever its number.
+    pub(super) fn next_of_any_number(&mut self) -> crate::runtime::Result<Option<(FrameHeader, &[u8])>> {
+        let found = self.window.header_at(self.file, self.length, self.position)?;
+        let own = found.filter(|header| header.incarnation == self.incarnation);
+        Ok(own.map(|header| self.take(header)))
+    }
+
+    fn take(&mut self, header: FrameHeader) -> (FrameHeader, &[u8]) {
         let body_bytes = index(u64::from(header.body_bytes));
         let from = self.position.saturating_add(wide(FRAME_HEADER_BYTES));
         self.position = self.position.saturating_add(wide(frame_bytes(body_bytes)));
-        self.next_sequence = self.next_sequence.saturating_add(1);
+        self.next_sequence = header.sequence.saturating_add(1);
         let body = self.window.slice(from, from.saturating_add(wide(body_bytes)));
-        Ok(Some((header, body.unwrap_or_default())))
+        (header, body.unwrap_or_default())
     }
 
     /// Sequence number of the frame that would come next.

@@ -8,29 +8,26 @@
 mod apply;
 mod folders;
 mod frames;
+mod held;
 mod hindsight;
 mod partition;
+mod replay;
 mod scan;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use self::apply::SegmentFiles;
 pub use self::folders::TRASH_PREFIX;
-use self::hindsight::Hindsight;
+use self::replay::{Replay, Sources, hold};
 pub use self::scan::{Expected, Scanned, Stop, walk};
-use self::streams::Stream;
-use super::arena::table::{self, ArenaOwner, ChunkLabel, Layout};
-use super::arena::{ChunkId, table::ARENA_BYTES_MIN};
+use super::arena::table::{self, ARENA_BYTES_MIN, ArenaOwner, Layout};
 use super::checkpoint::{
     BASE_PATH, CheckpointFile, CheckpointPartition, SegmentRecord, shard_checkpoint_path,
 };
-use super::commit_log::frame::{FrameHeader, kind};
 use super::partition::{LogConfig, PartitionLog};
 use super::seeded_bug::{SeededBug, planted};
 use super::side_file::SideFileError;
-use crate::model::number::index;
 use crate::model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
 use crate::runtime::disk::BlockingDisk;
 use crate::runtime::memory::ArenaMemory;
@@ -100,6 +97,10 @@ pub enum RecoveryError {
     Disk(#[from] crate::runtime::Error),
     #[error("{path} was written by a newer version of the broker: {source}")]
     Newer { path: String, source: SideFileError },
+    #[error("{path} is damaged; it holds what partitions that were not served lack")]
+    Held { path: String },
+    #[error("{folder}: {reason}; {BASE_PATH}, which says what was in it, cannot be used either")]
+    Unknown { folder: String, reason: String },
 }
 
 /// What the files say of the last life.
@@ -128,6 +129,7 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
     disk.sync_directory(Path::new(""))?;
     let mut last = read_last_life(disk)?;
     let mut recovered = Recovered::default();
+    let mut held = BTreeSet::new();
     let clean = last.base.as_ref().is_some_and(|base| base.clean);
     recovered.report.clean = clean;
     if clean {
@@ -135,10 +137,10 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
             recovered.logs.push(partition::from_clean(known, last.known.get(&known.topic_partition)));
         }
     } else {
-        folders::sort_out(disk, partitions, &mut recovered.report)?;
-        recover_unclean(disk, arenas, partitions, options, &mut last, &mut recovered)?;
+        held = recover_unclean(disk, arenas, partitions, options, &mut last, &mut recovered)?;
     }
-    write_first_base(disk, options, &recovered.logs, &last.known)?;
+    write_first_base(disk, options, &recovered.logs, &last.known, &held)?;
+    held::forget_others(disk, options.incarnation)?;
     for shard in 0..SHARDS_MAX {
         let path = shard_checkpoint_path(shard);
         match disk.remove(Path::new(&path)) {
@@ -157,11 +159,16 @@ fn write_first_base<D: BlockingDisk>(
     options: &RecoveryOptions,
     logs: &[PartitionLog],
     known: &BTreeMap<TopicPartition, CheckpointPartition>,
+    held: &BTreeSet<TopicPartition>,
 ) -> Result<(), RecoveryError> {
     let describe = |log: &PartitionLog| {
-        if log.has_failed() {
+        let id = log.topic_partition();
+        if held.contains(&id) {
+            // What its frames do to it is still to come.
+            known.get(&id).cloned()
+        } else if log.has_failed() {
             // Its control frames have had their effect, and those of the new life are numbered from 1 again.
-            let known = known.get(&log.topic_partition()).cloned();
+            let known = known.get(&id).cloned();
             known.map(|known| CheckpointPartition { control_sequence: 0, ..known })
         } else {
             partition::describe(log)
@@ -187,6 +194,7 @@ pub fn write_base_of<D: BlockingDisk>(
     Ok(())
 }
 
+/// Returns the partitions of which frames had to be put aside.
 fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     disk: &D,
     arenas: &[&M],
@@ -194,57 +202,82 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     options: &RecoveryOptions,
     last: &mut LastLife,
     recovered: &mut Recovered,
-) -> Result<(), RecoveryError> {
+) -> Result<BTreeSet<TopicPartition>, RecoveryError> {
+    let damaged = folders::sort_out(disk, partitions, &mut recovered.report)?;
     let by_id: BTreeMap<TopicPartition, &KnownPartition> =
         partitions.iter().map(|known| (known.topic_partition, known)).collect();
-    let mut arena_count = 0;
-    let scan_first = planted(options.seeded_bug, SeededBug::ScanBeforeReplay);
-    if scan_first {
+    if planted(options.seeded_bug, SeededBug::ScanBeforeReplay) {
         // The planted mistake: tails are cut before what belongs there has been put back.
         for known in partitions {
-            partition::recover(
-                disk,
-                known,
-                last.known.get(&known.topic_partition),
-                last.base.is_none(),
-                options,
-                &mut recovered.report,
-            )?;
+            let state = last.known.get(&known.topic_partition);
+            partition::recover(disk, known, state, last.base.is_none(), options, &mut recovered.report)?;
         }
     }
+    let sources = find_sources(disk, arenas, options, last)?;
+    let replayed = Replay::new(disk, &by_id, &mut last.known, damaged).run(&sources)?;
+    let report = &mut recovered.report;
+    report.frames_applied = replayed.frames_applied;
+    report.chunks_applied = replayed.chunks_applied;
+    report.arena_found = !sources.arenas.is_empty();
+    let shard_count = last.base.as_ref().map_or(u32::from(sources.incarnation.is_some()), |base| base.shard);
+    let all_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
+    let (mut held, mut not_served) = (BTreeSet::new(), BTreeMap::new());
+    for known in partitions {
+        let id = known.topic_partition;
+        let state = last.known.get(&id);
+        let is_arena_lost = replayed.not_served.get(&id).copied().unwrap_or(all_lost);
+        let mut log = if let Some(reason) = replayed.damaged.get(&known.folder) {
+            held.insert(id);
+            partition::offline(known, state, reason.clone(), report)
+        } else {
+            match partition::recover(disk, known, state, last.base.is_none(), options, report) {
+                Err(RecoveryError::Disk(error)) if error.is_damage() => {
+                    partition::offline(known, state, error.to_string(), report)
+                }
+                log => log?,
+            }
+        };
+        if is_arena_lost {
+            partition::resume_at_reservation(&mut log, state, options);
+        }
+        if log.failed {
+            not_served.insert(id, is_arena_lost);
+        }
+        recovered.logs.push(log);
+    }
+    if last.base.is_none()
+        && let Some((folder, reason)) = report.offline.first().cloned()
+    {
+        return Err(RecoveryError::Unknown { folder, reason });
+    }
+    if !planted(options.seeded_bug, SeededBug::ForgetHeld) {
+        hold(disk, options.incarnation, &sources, &held, &not_served)?;
+    }
+    Ok(held)
+}
+
+/// What there is of the last life beside its segments.
+fn find_sources<'m, D: BlockingDisk, M: ArenaMemory>(
+    disk: &D,
+    arenas: &[&'m M],
+    options: &RecoveryOptions,
+    last: &LastLife,
+) -> Result<Sources<'m, M>, RecoveryError> {
     let incarnation = match &last.base {
         Some(base) => Some(base.incarnation),
         // A damaged base: the newest stream is that of the last life.
         None => streams::newest_incarnation(disk, options.directory_id)?,
     };
-    let shard_count = last.base.as_ref().map_or(u32::from(incarnation.is_some()), |base| base.shard);
+    let mut sources = Sources { incarnation, streams: Vec::new(), arenas: Vec::new() };
     if let Some(incarnation) = incarnation {
-        let mut files = SegmentFiles::new(disk);
         for stream in streams::find_streams(disk, options.directory_id, incarnation)? {
             let oldest = last.oldest_sequences.get(&stream.shard).copied().unwrap_or(0);
-            replay(disk, &stream, oldest, &by_id, &mut last.known, &mut files, &mut recovered.report)?;
+            sources.streams.push((stream, oldest));
         }
-        for arena in arenas {
-            let owned = arena_of(*arena, options, incarnation);
-            arena_count += u32::from(owned);
-            if owned {
-                recovered.report.chunks_applied += apply_chunks(*arena, &by_id, &mut files)?;
-            }
-        }
-        files.finish()?;
+        sources.arenas =
+            arenas.iter().copied().filter(|arena| arena_of(*arena, options, incarnation)).collect();
     }
-    recovered.report.arena_found = arena_count > 0;
-    let arena_lost = arena_count < shard_count;
-    for known in partitions {
-        let state = last.known.get(&known.topic_partition);
-        let mut log =
-            partition::recover(disk, known, state, last.base.is_none(), options, &mut recovered.report)?;
-        if arena_lost {
-            partition::resume_at_reservation(&mut log, state, options);
-        }
-        recovered.logs.push(log);
-    }
-    Ok(())
+    Ok(sources)
 }
 
 fn read_last_life<D: BlockingDisk>(disk: &D) -> Result<LastLife, RecoveryError> {
@@ -317,98 +350,4 @@ pub fn claim_arena<M: ArenaMemory>(arena: &mut M, options: &RecoveryOptions, sha
         incarnation: options.incarnation,
     };
     arena.write(0, &owner.encode());
-}
-
-/// Puts the frames of a stream into the segments: read twice, since what comes later decides about what came before.
-fn replay<D: BlockingDisk>(
-    disk: &D,
-    stream: &Stream,
-    oldest_sequence: u64,
-    by_id: &BTreeMap<TopicPartition, &KnownPartition>,
-    states: &mut BTreeMap<TopicPartition, CheckpointPartition>,
-    files: &mut SegmentFiles<'_, D>,
-    report: &mut RecoveryReport,
-) -> Result<(), RecoveryError> {
-    let mut hindsight = Hindsight::default();
-    stream.for_each_frame(disk, oldest_sequence, |header, _| {
-        hindsight.note(id_of_frame(header), header);
-        Ok(())
-    })?;
-    stream.for_each_frame(disk, oldest_sequence, |header, body| {
-        let id = id_of_frame(header);
-        let Some(known) = by_id.get(&id) else { return Ok(()) };
-        report.frames_applied += 1;
-        apply_frame(known, header, body, &hindsight, states, files)
-    })
-}
-
-fn apply_frame<D: BlockingDisk>(
-    known: &KnownPartition,
-    header: &FrameHeader,
-    body: &[u8],
-    hindsight: &Hindsight,
-    states: &mut BTreeMap<TopicPartition, CheckpointPartition>,
-    files: &mut SegmentFiles<'_, D>,
-) -> Result<(), RecoveryError> {
-    let id = known.topic_partition;
-    tracing::trace!(folder = known.folder, ?header, "a frame is replayed");
-    let covered = states.get(&id).is_some_and(|state| header.sequence < state.control_sequence);
-    match header.kind {
-        kind::DATA => {
-            let end = header.position + u64::from(header.body_bytes);
-            let flushed = states.get(&id).is_some_and(|state| {
-                (header.segment, end) <= (state.recovery_segment, state.recovery_position)
-            });
-            if !flushed && !hindsight.is_gone(id, header) {
-                files.write(known, header.segment, header.position, body)?;
-            }
-        }
-        kind::TRUNCATE if !covered => {
-            if !hindsight.is_done(id, header) {
-                files.truncate(known, header.segment, header.position, header.leader_epoch)?;
-            }
-            if let Some(state) = states.get_mut(&id) {
-                state.truncate(header.base_offset, header.segment, header.position);
-            }
-        }
-        kind::LOG_START if !covered => {
-            let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
-            state.log_start_offset = state.log_start_offset.max(header.base_offset);
-        }
-        kind::RESERVE if !covered => {
-            let state = states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id));
-            state.reserved_offset = state.reserved_offset.max(header.base_offset);
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-fn id_of_frame(header: &FrameHeader) -> TopicPartition {
-    TopicPartition { topic_id: TopicId(header.topic_id), partition: PartitionIndex(header.partition) }
-}
-
-/// Writes what the arena's chunks hold, and their segments lack, into the segments.
-fn apply_chunks<D: BlockingDisk, M: ArenaMemory>(
-    arena: &M,
-    by_id: &BTreeMap<TopicPartition, &KnownPartition>,
-    files: &mut SegmentFiles<'_, D>,
-) -> Result<u64, RecoveryError> {
-    let layout = Layout::of(arena.len());
-    let mut applied = 0;
-    for number in 0..layout.granule_count() {
-        let chunk = ChunkId(number);
-        let entry = layout.entry_position(chunk);
-        let Some(bytes) = table::bytes_to_apply(arena.load(entry)) else { continue };
-        let Some(label) = ChunkLabel::decode(arena.read(entry + 8, 56)) else { continue };
-        let Some(known) = by_id.get(&label.topic_partition) else { continue };
-        let from = layout.chunk_position(chunk);
-        if from + index(bytes) > arena.len() {
-            continue;
-        }
-        tracing::trace!(number, folder = known.folder, ?label, bytes, "a chunk is applied");
-        files.write(known, label.segment.0, label.position, arena.read(from, index(bytes)))?;
-        applied += 1;
-    }
-    Ok(applied)
 }

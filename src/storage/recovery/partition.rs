@@ -51,13 +51,21 @@ pub(super) fn recover<D: BlockingDisk>(
     recovery.remove_deleted(&mut found)?;
     match recovery.trusted(&found) {
         Ok(first) => recovery.scan_from(&found, first),
-        Err(Damage { reason }) => {
-            recovery.report.offline.push((known.folder.clone(), reason));
-            let mut log = from_clean(known, Some(state));
-            log.failed = true;
-            Ok(log)
-        }
+        Err(Damage { reason }) => Ok(offline(known, Some(state), reason, recovery.report)),
     }
+}
+
+/// The log of a partition that is not served.
+pub(super) fn offline(
+    known: &KnownPartition,
+    state: Option<&CheckpointPartition>,
+    reason: String,
+    report: &mut RecoveryReport,
+) -> PartitionLog {
+    report.offline.push((known.folder.clone(), reason));
+    let mut log = from_clean(known, state);
+    log.failed = true;
+    log
 }
 
 /// An unreplicated log that was `written` in the last life, and whose memory is lost, goes on behind everything it may have given

@@ -1,0 +1,276 @@
+//! Putting into the segments what the streams and the arenas have of them, and putting aside what cannot be put there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::apply::SegmentFiles;
+use super::held::{HeldWriter, for_each_held};
+use super::hindsight::Hindsight;
+use super::streams::Stream;
+use super::{KnownPartition, RecoveryError};
+use crate::model::number::index;
+use crate::model::{PartitionIndex, TopicId, TopicPartition};
+use crate::runtime::disk::BlockingDisk;
+use crate::runtime::memory::ArenaMemory;
+use crate::storage::arena::ChunkId;
+use crate::storage::arena::table::{self, ChunkLabel, Layout};
+use crate::storage::checkpoint::CheckpointPartition;
+use crate::storage::commit_log::frame::{FrameHeader, kind};
+
+pub(super) type States = BTreeMap<TopicPartition, CheckpointPartition>;
+
+/// What the last life left beside its segments.
+pub(super) struct Sources<'a, M> {
+    /// Of the last life.
+    pub(super) incarnation: Option<u64>,
+    /// With the number of the first frame that is needed.
+    pub(super) streams: Vec<(Stream, u64)>,
+    pub(super) arenas: Vec<&'a M>,
+}
+
+/// A replay under way.
+pub(super) struct Replay<'a, D: BlockingDisk> {
+    disk: &'a D,
+    by_id: &'a BTreeMap<TopicPartition, &'a KnownPartition>,
+    states: &'a mut States,
+    /// States that frames have changed, as they were before.
+    originals: BTreeMap<TopicPartition, Option<CheckpointPartition>>,
+    files: SegmentFiles<'a, D>,
+    pub(super) frames_applied: u64,
+    pub(super) chunks_applied: u64,
+}
+
+/// What a replay has come to.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    pub(super) frames_applied: u64,
+    pub(super) chunks_applied: u64,
+    /// Folders whose partitions lack something, with the reasons. Their states are as before.
+    pub(super) damaged: BTreeMap<String, String>,
+    /// Partitions that the last life did not serve, and whether the memory of the life that did was lost.
+    pub(super) not_served: BTreeMap<TopicPartition, bool>,
+}
+
+impl<'a, D: BlockingDisk> Replay<'a, D> {
+    /// Nothing is done to the folders in `damaged`.
+    pub(super) fn new(
+        disk: &'a D,
+        by_id: &'a BTreeMap<TopicPartition, &'a KnownPartition>,
+        states: &'a mut States,
+        damaged: BTreeMap<String, String>,
+    ) -> Self {
+        let files = SegmentFiles::new(disk, damaged);
+        Self { disk, by_id, states, originals: BTreeMap::new(), files, frames_applied: 0, chunks_applied: 0 }
+    }
+
+    /// Replays everything: what earlier starts have put aside, the streams, the arenas (the later truth).
+    pub(super) fn run<M: ArenaMemory>(mut self, sources: &Sources<'_, M>) -> Result<Replayed, RecoveryError> {
+        let mut not_served = BTreeMap::new();
+        if let Some(incarnation) = sources.incarnation {
+            self.replay_held(incarnation, &mut not_served)?;
+        }
+        for (stream, oldest_sequence) in &sources.streams {
+            self.replay_stream(stream, *oldest_sequence)?;
+        }
+        for arena in &sources.arenas {
+            self.apply_chunks(*arena)?;
+        }
+        let Self { by_id, states, originals, files, frames_applied, chunks_applied, .. } = self;
+        let damaged = files.finish()?;
+        for (id, original) in originals {
+            let is_damaged = by_id.get(&id).is_some_and(|known| damaged.contains_key(&known.folder));
+            match original.filter(|_| is_damaged) {
+                Some(original) => drop(states.insert(id, original)),
+                None if is_damaged => drop(states.remove(&id)),
+                None => {}
+            }
+        }
+        Ok(Replayed { frames_applied, chunks_applied, damaged, not_served })
+    }
+
+    fn replay_held(
+        &mut self,
+        incarnation: u64,
+        not_served: &mut BTreeMap<TopicPartition, bool>,
+    ) -> Result<(), RecoveryError> {
+        let mut hindsight = Hindsight::default();
+        let disk = self.disk;
+        for_each_held(disk, incarnation, |header, _| {
+            hindsight.note(id_of_frame(header), header);
+            Ok(())
+        })?;
+        for_each_held(disk, incarnation, |header, body| match header.kind {
+            kind::HELD_ARENA_FOUND | kind::HELD_ARENA_LOST => {
+                not_served.insert(id_of_frame(header), header.kind == kind::HELD_ARENA_LOST);
+                Ok(())
+            }
+            _ => self.replay_frame(header, body, &hindsight),
+        })?;
+        Ok(())
+    }
+
+    /// Reads the stream twice, since what comes later decides about what came before.
+    fn replay_stream(&mut self, stream: &Stream, oldest_sequence: u64) -> Result<(), RecoveryError> {
+        let mut hindsight = Hindsight::default();
+        let disk = self.disk;
+        stream.for_each_frame(disk, oldest_sequence, |header, _| {
+            hindsight.note(id_of_frame(header), header);
+            Ok(())
+        })?;
+        stream
+            .for_each_frame(disk, oldest_sequence, |header, body| self.replay_frame(header, body, &hindsight))
+    }
+
+    fn replay_frame(
+        &mut self,
+        header: &FrameHeader,
+        body: &[u8],
+        hindsight: &Hindsight,
+    ) -> Result<(), RecoveryError> {
+        let Some(known) = self.by_id.get(&id_of_frame(header)).copied() else { return Ok(()) };
+        if self.files.is_damaged(&known.folder) {
+            return Ok(());
+        }
+        self.frames_applied += 1;
+        tracing::trace!(folder = known.folder, ?header, "a frame is replayed");
+        let done = self.apply_frame(known, header, body, hindsight);
+        self.files.note_damage(&known.folder, done)
+    }
+
+    fn apply_frame(
+        &mut self,
+        known: &KnownPartition,
+        header: &FrameHeader,
+        body: &[u8],
+        hindsight: &Hindsight,
+    ) -> Result<(), RecoveryError> {
+        let id = known.topic_partition;
+        let covered = self.states.get(&id).is_some_and(|state| header.sequence < state.control_sequence);
+        match header.kind {
+            kind::DATA => {
+                let end = header.position + u64::from(header.body_bytes);
+                let flushed = self.states.get(&id).is_some_and(|state| {
+                    (header.segment, end) <= (state.recovery_segment, state.recovery_position)
+                });
+                if !flushed && !hindsight.is_gone(id, header) {
+                    self.files.write(known, header.segment, header.position, body)?;
+                }
+            }
+            kind::HELD_CHUNK => self.files.write(known, header.segment, header.position, body)?,
+            kind::TRUNCATE if !covered => {
+                if !hindsight.is_done(id, header) {
+                    self.files.truncate(known, header.segment, header.position, header.leader_epoch)?;
+                }
+                self.keep_original(id);
+                if let Some(state) = self.states.get_mut(&id) {
+                    state.truncate(header.base_offset, header.segment, header.position);
+                }
+            }
+            kind::LOG_START if !covered => {
+                let state = self.changing(id);
+                state.log_start_offset = state.log_start_offset.max(header.base_offset);
+            }
+            kind::RESERVE if !covered => {
+                let state = self.changing(id);
+                state.reserved_offset = state.reserved_offset.max(header.base_offset);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn keep_original(&mut self, id: TopicPartition) {
+        let states = &self.states;
+        self.originals.entry(id).or_insert_with(|| states.get(&id).cloned());
+    }
+
+    fn changing(&mut self, id: TopicPartition) -> &mut CheckpointPartition {
+        self.keep_original(id);
+        self.states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id))
+    }
+
+    /// Writes what the arena's chunks hold, and their segments lack, into the segments.
+    fn apply_chunks<M: ArenaMemory>(&mut self, arena: &M) -> Result<(), RecoveryError> {
+        for_each_chunk(arena, |label, bytes| {
+            let Some(known) = self.by_id.get(&label.topic_partition).copied() else { return Ok(()) };
+            if self.files.is_damaged(&known.folder) {
+                return Ok(());
+            }
+            tracing::trace!(folder = known.folder, ?label, bytes = bytes.len(), "a chunk is applied");
+            self.chunks_applied += 1;
+            let done = self.files.write(known, label.segment.0, label.position, bytes);
+            self.files.note_damage(&known.folder, done)
+        })
+    }
+}
+
+/// Puts aside, for the start after that of `incarnation`, what the sources have of the `damaged` partitions, and says of all
+/// that are not served whether the memory of the life that did was lost.
+pub(super) fn hold<D: BlockingDisk, M: ArenaMemory>(
+    disk: &D,
+    incarnation: u64,
+    sources: &Sources<'_, M>,
+    damaged: &BTreeSet<TopicPartition>,
+    not_served: &BTreeMap<TopicPartition, bool>,
+) -> Result<(), RecoveryError> {
+    if not_served.is_empty() {
+        return Ok(());
+    }
+    let mut held = HeldWriter::begin(disk, incarnation)?;
+    if let Some(before) = sources.incarnation {
+        for_each_held(disk, before, |header, body| {
+            let is_mark = matches!(header.kind, kind::HELD_ARENA_FOUND | kind::HELD_ARENA_LOST);
+            let wanted = !is_mark && damaged.contains(&id_of_frame(header));
+            if wanted { held.push(header, body) } else { Ok(()) }
+        })?;
+    }
+    for (stream, oldest_sequence) in &sources.streams {
+        stream.for_each_frame(disk, *oldest_sequence, |header, body| {
+            if damaged.contains(&id_of_frame(header)) { held.push(header, body) } else { Ok(()) }
+        })?;
+    }
+    for arena in &sources.arenas {
+        for_each_chunk(*arena, |label, bytes| {
+            let id = label.topic_partition;
+            if !damaged.contains(&id) {
+                return Ok(());
+            }
+            let header = FrameHeader {
+                topic_id: id.topic_id.0,
+                partition: id.partition.0,
+                leader_epoch: label.leader_epoch.0,
+                segment: label.segment.0,
+                position: label.position,
+                kind: kind::HELD_CHUNK,
+                ..FrameHeader::blank()
+            };
+            held.push(&header, bytes)
+        })?;
+    }
+    for (&id, &lost) in not_served {
+        held.push_mark(id, if lost { kind::HELD_ARENA_LOST } else { kind::HELD_ARENA_FOUND })?;
+    }
+    held.finish()
+}
+
+/// Shows each chunk whose bytes its segment may lack.
+fn for_each_chunk<M: ArenaMemory>(
+    arena: &M,
+    mut visit: impl FnMut(&ChunkLabel, &[u8]) -> Result<(), RecoveryError>,
+) -> Result<(), RecoveryError> {
+    let layout = Layout::of(arena.len());
+    for number in 0..layout.granule_count() {
+        let chunk = ChunkId(number);
+        let entry = layout.entry_position(chunk);
+        let Some(bytes) = table::bytes_to_apply(arena.load(entry)) else { continue };
+        let Some(label) = ChunkLabel::decode(arena.read(entry + 8, 56)) else { continue };
+        let from = layout.chunk_position(chunk);
+        if from + index(bytes) <= arena.len() {
+            visit(&label, arena.read(from, index(bytes)))?;
+        }
+    }
+    Ok(())
+}
+
+fn id_of_frame(header: &FrameHeader) -> TopicPartition {
+    TopicPartition { topic_id: TopicId(header.topic_id), partition: PartitionIndex(header.partition) }
+}

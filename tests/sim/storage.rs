@@ -23,6 +23,7 @@ mod failure;
 mod io;
 mod model;
 mod plan;
+mod scripts;
 mod world;
 
 use ringlog::storage::seeded_bug::SeededBug;

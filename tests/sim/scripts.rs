@@ -1,0 +1,150 @@
+//! Short stories: what a long run has found once, told so that it is met every time.
+
+use std::path::Path;
+
+use ringlog::model::batch::BatchHeader;
+use ringlog::model::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
+use ringlog::runtime::disk::BlockingDisk;
+use ringlog::runtime::file::{Access, Caching};
+use ringlog::runtime::sim::{SimDisk, SimMemory, SimRandom, SimSteps};
+use ringlog::storage::PartitionSlot;
+use ringlog::storage::arena::table::{ARENA_BYTES_MIN, SLAB_BYTES};
+use ringlog::storage::commit_log::FILE_BYTES_MIN;
+use ringlog::storage::driver::run_task;
+use ringlog::storage::operation::{FileId, Task};
+use ringlog::storage::partition::LogConfig;
+use ringlog::storage::shard::{Event, ShardLog, ShardOptions, commit_file_path};
+
+use crate::batches::{Wish, build};
+use crate::io::ShardIo;
+
+/// Steps in which anything that is to end has ended.
+const STEPS_MAX: usize = 2000;
+const NOW_MS: i64 = 1_700_000_000_000;
+
+/// A shard whose memory keeps nothing that is on disk, and whose cache holds one extent.
+struct Shard {
+    io: ShardIo,
+    random: SimRandom,
+    now_ms: i64,
+    events: Vec<Event>,
+}
+
+impl Shard {
+    /// `seed` decides in which order operations end.
+    fn new(seed: u64) -> Self {
+        let mut random = SimRandom::new(seed);
+        let steps = SimSteps::default();
+        let disk = SimDisk::new(steps.clone(), random.fork());
+        let arena_bytes = ARENA_BYTES_MIN + 3 * SLAB_BYTES as usize;
+        let memory = SimMemory::new(arena_bytes, steps.clone(), random.fork());
+        let options = ShardOptions {
+            retained_bytes: 0,
+            read_cache_bytes: 256 << 10,
+            flush_interval_ms: 10,
+            ..ShardOptions::default()
+        };
+        let mut io = ShardIo::new(ShardLog::new(options, memory, NOW_MS), disk.clone(), steps);
+        for number in 1..=2 {
+            let path = commit_file_path(0, number);
+            let task = Task::CreateCommitFile { file: FileId(0), path: path.clone(), bytes: FILE_BYTES_MIN };
+            run_task(&disk, &task, None);
+            let file = disk.open(Path::new(&path), Access::Write, Caching::Direct).expect("a new file");
+            io.add_commit_file(file, number, FILE_BYTES_MIN);
+        }
+        Self { io, random, now_ms: NOW_MS, events: Vec::new() }
+    }
+
+    fn create(&mut self, number: u8) -> PartitionSlot {
+        let id = TopicPartition { topic_id: TopicId([number; 16]), partition: PartitionIndex(0) };
+        // One index entry, so that places must be searched for.
+        let config = LogConfig { index_interval_bytes: 1 << 30, ..LogConfig::default() };
+        self.io.log.create_partition(id, format!("t{number}-0"), config, LeaderEpoch(1))
+    }
+
+    fn append(&mut self, slot: PartitionSlot, record_bytes: usize) {
+        let wish = Wish {
+            number: 1,
+            record_count: 1,
+            record_bytes,
+            base_timestamp: NOW_MS,
+            max_timestamp: NOW_MS,
+            producer: None,
+        };
+        let bytes = build(&wish);
+        let header = BatchHeader::check(&bytes).expect("a batch that was built");
+        self.io.log.append(slot, &bytes, &header, self.now_ms).expect("room for an append");
+    }
+
+    /// Lets what is under way end. False: there is no end.
+    fn rest(&mut self) -> bool {
+        for _ in 0..STEPS_MAX {
+            self.io.poll().expect("a living machine");
+            let moved = self.io.advance(&mut self.random).expect("a living machine");
+            self.events.extend(std::iter::from_fn(|| self.io.log.poll_event()));
+            if !moved {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn pass_time(&mut self) {
+        self.now_ms += 1000;
+        self.io.log.handle_time(self.now_ms);
+    }
+
+    /// A partition whose batches 0 to 11, of 60,000 bytes each, are on disk and not in memory.
+    fn partition_on_disk(&mut self) -> PartitionSlot {
+        let slot = self.create(1);
+        for _ in 0..12 {
+            self.append(slot, 60_000 - 61);
+            assert!(self.rest());
+        }
+        self.pass_time();
+        assert!(self.rest(), "a flush round ends");
+        // A new chunk is what makes the others go.
+        let other = self.create(2);
+        self.append(other, 100);
+        assert!(self.rest());
+        slot
+    }
+
+    fn truncate(&mut self, slot: PartitionSlot, offset: i64) {
+        self.io.log.truncate(slot, Offset(offset), LeaderEpoch(2)).expect("a truncation that begins");
+    }
+
+    fn has_happened(&self, wanted: Event) -> bool {
+        self.events.contains(&wanted)
+    }
+}
+
+/// The search for the place reads over the border of two extents, and cannot have both.
+#[test]
+fn a_truncation_finds_its_place_with_a_cache_of_one_extent() {
+    let mut shard = Shard::new(1);
+    let slot = shard.partition_on_disk();
+    shard.truncate(slot, 8);
+    assert!(shard.rest(), "the disk is read without end");
+    assert!(shard.has_happened(Event::Truncated(slot)));
+    assert_eq!(shard.io.log.partition(slot).map(|log| log.log_end_offset()), Some(Offset(8)));
+}
+
+/// With some seeds the commit log fails before the truncation has got as far as to have a frame in it.
+#[test]
+fn a_truncation_that_waits_for_its_place_ends_with_the_commit_log() {
+    for seed in 1..=20 {
+        let mut shard = Shard::new(seed);
+        let slot = shard.partition_on_disk();
+        let other = shard.create(3);
+        shard.truncate(slot, 8);
+        shard.io.faults.commit_write = 1000;
+        shard.append(other, 100);
+        assert!(shard.rest());
+        assert!(shard.io.log.must_begin_anew());
+        assert!(shard.has_happened(Event::Failed(slot)), "nobody is told that the truncation will not be");
+        shard.io.log.begin_close();
+        assert!(shard.rest());
+        assert!(shard.io.log.is_closed(), "a stop waits for it");
+    }
+}

@@ -6,7 +6,7 @@ use ringlog::model::batch::BatchHeader;
 use ringlog::model::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use ringlog::runtime::disk::BlockingDisk;
 use ringlog::runtime::file::{Access, Caching};
-use ringlog::runtime::sim::{SimDisk, SimMemory, SimRandom, SimSteps};
+use ringlog::runtime::sim::{SimDisk, SimFaults, SimMemory, SimRandom, SimSteps};
 use ringlog::storage::PartitionSlot;
 use ringlog::storage::arena::table::{ARENA_BYTES_MIN, SLAB_BYTES};
 use ringlog::storage::commit_log::FILE_BYTES_MIN;
@@ -25,6 +25,7 @@ const NOW_MS: i64 = 1_700_000_000_000;
 /// A shard whose memory keeps nothing that is on disk, and whose cache holds one extent.
 struct Shard {
     io: ShardIo,
+    disk: SimDisk,
     random: SimRandom,
     now_ms: i64,
     events: Vec<Event>,
@@ -36,12 +37,14 @@ impl Shard {
         let mut random = SimRandom::new(seed);
         let steps = SimSteps::default();
         let disk = SimDisk::new(steps.clone(), random.fork());
+        disk.create_directories(Path::new("checkpoints")).expect("room on the disk");
         let arena_bytes = ARENA_BYTES_MIN + 3 * SLAB_BYTES as usize;
         let memory = SimMemory::new(arena_bytes, steps.clone(), random.fork());
         let options = ShardOptions {
             retained_bytes: 0,
             read_cache_bytes: 256 << 10,
             flush_interval_ms: 10,
+            commit_bytes_max: 2 * FILE_BYTES_MIN,
             ..ShardOptions::default()
         };
         let mut io = ShardIo::new(ShardLog::new(options, memory, NOW_MS), disk.clone(), steps);
@@ -52,7 +55,7 @@ impl Shard {
             let file = disk.open(Path::new(&path), Access::Write, Caching::Direct).expect("a new file");
             io.add_commit_file(file, number, FILE_BYTES_MIN);
         }
-        Self { io, random, now_ms: NOW_MS, events: Vec::new() }
+        Self { io, disk, random, now_ms: NOW_MS, events: Vec::new() }
     }
 
     fn create(&mut self, number: u8) -> PartitionSlot {
@@ -87,6 +90,10 @@ impl Shard {
             }
         }
         false
+    }
+
+    fn set_disk_full(&self, full: bool) {
+        self.disk.set_faults(SimFaults { full, ..SimFaults::default() });
     }
 
     fn pass_time(&mut self) {
@@ -147,4 +154,29 @@ fn a_truncation_that_waits_for_its_place_ends_with_the_commit_log() {
         assert!(shard.rest());
         assert!(shard.io.log.is_closed(), "a stop waits for it");
     }
+}
+
+/// A partition that waits for room on the disk keeps the commit log more than half full, and no round can help it before its time.
+#[test]
+fn checkpoints_do_not_follow_one_another_while_a_partition_waits_for_room() {
+    let mut shard = Shard::new(1);
+    let (waiting, other) = (shard.create(1), shard.create(2));
+    for _ in 0..5 {
+        shard.append(waiting, 60_000 - 61);
+    }
+    assert!(shard.rest());
+    shard.set_disk_full(true);
+    shard.pass_time();
+    assert!(shard.rest());
+    shard.set_disk_full(false);
+    for _ in 0..6 {
+        shard.append(other, 60_000 - 61);
+        assert!(shard.rest(), "checkpoint follows checkpoint");
+    }
+    let (used, capacity) = shard.io.log.commit_log_bytes();
+    assert!(used * 2 > capacity, "{used} of {capacity} bytes of the commit log");
+    shard.pass_time();
+    assert!(shard.rest());
+    let (used, capacity) = shard.io.log.commit_log_bytes();
+    assert!(used * 2 < capacity, "{used} of {capacity} bytes of the commit log");
 }

@@ -51,12 +51,10 @@ impl<M: ArenaMemory> ShardLog<M> {
                 }
                 return;
             };
-            let Some(partition) = self.partition_mut(slot) else { continue };
-            // A truncation holds its partition still, and the checkpoint says what was before it.
-            let excused = partition.failed || partition.is_out_of_space() || partition.hold.is_some();
-            if excused || partition.segment_synced_end() >= partition.end {
+            if !self.is_flushable(slot) {
                 continue;
             }
+            let Some(partition) = self.partition_mut(slot) else { continue };
             partition.flush_goal = partition.end;
             partition.round_goal = Some(partition.end);
             if let Some(round) = &mut self.round {
@@ -64,6 +62,15 @@ impl<M: ArenaMemory> ShardLog<M> {
             }
             self.pump(slot);
         }
+    }
+
+    /// Whether a round can do anything for this partition.
+    pub(super) fn is_flushable(&self, slot: PartitionSlot) -> bool {
+        self.partition(slot).is_some_and(|partition| {
+            // A truncation holds its partition still, and the checkpoint says what was before it.
+            let excused = partition.failed || partition.is_out_of_space() || partition.hold.is_some();
+            !excused && partition.segment_synced_end() < partition.end
+        })
     }
 
     /// The partition's segments reach further, or it has failed: perhaps the round need not wait for it any more.

@@ -324,7 +324,9 @@ impl PartitionModel {
         ensure!(natural || may_jump, "{name}: the log ends at {end}, its last batch at {last_end}");
         ensure!(end >= self.given, "{name}: offsets from {end} on would be given again, {} was", self.given);
         ensure!(
-            start <= self.log_start || (may_jump && empty) || self.retains(),
+            start <= self.start_before_truncation.unwrap_or(self.log_start)
+                || (may_jump && empty)
+                || self.retains(),
             "{name}: the log starts at {start}, not at {}",
             self.log_start
         );

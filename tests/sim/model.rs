@@ -23,6 +23,9 @@ pub struct PartitionModel {
     pub truncating: Option<i64>,
     /// The end before it, which comes back with what it cuts away.
     pub end_before_truncation: Option<i64>,
+    /// The log start before it, which comes back likewise: the batch that holds the new end may begin before the log does, and
+    /// then the log start goes back with it.
+    pub start_before_truncation: Option<i64>,
     pub end: i64,
     pub log_start: i64,
     /// The log start cannot go back before this.
@@ -58,6 +61,7 @@ impl PartitionModel {
             cut_away: Vec::new(),
             truncating: None,
             end_before_truncation: None,
+            start_before_truncation: None,
             end: 0,
             log_start: 0,
             start_durable: 0,
@@ -161,6 +165,7 @@ impl PartitionModel {
             .map_or(end_offset, |batch| batch.base().min(end_offset));
         self.truncating = Some(end);
         self.end_before_truncation = Some(self.end);
+        self.start_before_truncation = Some(self.log_start);
         self.kept = self.kept.min(end);
         self.durable = self.durable.min(end);
         self.given = self.given.min(end);
@@ -194,6 +199,7 @@ impl PartitionModel {
     pub fn end_truncation(&mut self) {
         self.truncating = None;
         self.end_before_truncation = None;
+        self.start_before_truncation = None;
         self.cut_away.clear();
     }
 

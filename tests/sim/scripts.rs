@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringlog::model::batch::BatchHeader;
-use ringlog::model::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
+use ringlog::model::{Durability, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use ringlog::runtime::disk::BlockingDisk;
 use ringlog::runtime::file::{Access, Caching};
 use ringlog::runtime::sim::{SimDisk, SimFaults, SimMemory, SimRandom, SimSteps};
@@ -38,7 +38,7 @@ impl Shard {
         let steps = SimSteps::default();
         let disk = SimDisk::new(steps.clone(), random.fork());
         disk.create_directories(Path::new("checkpoints")).expect("room on the disk");
-        let arena_bytes = ARENA_BYTES_MIN + 3 * SLAB_BYTES as usize;
+        let arena_bytes = ARENA_BYTES_MIN + 7 * (SLAB_BYTES as usize + 4096);
         let memory = SimMemory::new(arena_bytes, steps.clone(), random.fork());
         let options = ShardOptions {
             retained_bytes: 0,
@@ -59,9 +59,13 @@ impl Shard {
     }
 
     fn create(&mut self, number: u8) -> PartitionSlot {
+        self.create_with(number, Durability::Synced)
+    }
+
+    fn create_with(&mut self, number: u8, durability: Durability) -> PartitionSlot {
         let id = TopicPartition { topic_id: TopicId([number; 16]), partition: PartitionIndex(0) };
         // One index entry, so that places must be searched for.
-        let config = LogConfig { index_interval_bytes: 1 << 30, ..LogConfig::default() };
+        let config = LogConfig { durability, index_interval_bytes: 1 << 30, ..LogConfig::default() };
         self.io.log.create_partition(id, format!("t{number}-0"), config, LeaderEpoch(1))
     }
 
@@ -179,4 +183,27 @@ fn checkpoints_do_not_follow_one_another_while_a_partition_waits_for_room() {
     assert!(shard.rest());
     let (used, capacity) = shard.io.log.commit_log_bytes();
     assert!(used * 2 < capacity, "{used} of {capacity} bytes of the commit log");
+}
+
+/// The stream is full, and the frame of a reservation waits for room in it, when the checkpoint is taken that would make room.
+#[test]
+fn a_reservation_that_waits_for_room_does_not_keep_the_commit_log_full() {
+    let mut shard = Shard::new(1);
+    let data = shard.create(1);
+    let (first, second) =
+        (shard.create_with(2, Durability::Written), shard.create_with(3, Durability::Written));
+    shard.append(first, 100);
+    for _ in 0..2 {
+        for _ in 0..8 {
+            shard.append(data, 60_000 - 61);
+        }
+        assert!(shard.rest());
+    }
+    shard.append(data, 60_000 - 61);
+    shard.append(second, 100);
+    assert!(shard.rest());
+    shard.pass_time();
+    assert!(shard.rest());
+    let (used, capacity) = shard.io.log.commit_log_bytes();
+    assert!(shard.io.log.is_idle(), "{used} of {capacity} bytes are in use, and stay so");
 }

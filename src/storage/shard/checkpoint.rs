@@ -31,10 +31,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 partitions.push(describe(partition, control_sequence));
             }
         }
-        // Control frames of held partitions are not in the checkpoint, so none is counted as covered.
-        let held = self.partitions().any(|(_, partition)| partition.hold.is_some());
-        let sequence = if held { 0 } else { self.covered_sequence() };
-        let oldest_needed = self.oldest_needed_file(&synced, sequence);
+        let oldest_needed = self.oldest_needed_file(&synced, self.covered_sequence());
         let oldest_sequence = self.commit.first_sequence_of(oldest_needed);
         let file = CheckpointFile {
             incarnation: self.options.incarnation,
@@ -67,9 +64,12 @@ impl<M: ArenaMemory> ShardLog<M> {
         oldest
     }
 
-    /// Control frames below it have been applied to the state that is being captured.
+    /// Control frames below it have had their effect on the state that is being captured, whether they are durable yet or not:
+    /// one that waits for room in the stream must not keep the stream full. A truncation alone has none before its files are cut.
     fn covered_sequence(&self) -> u64 {
-        if self.controls.is_empty() { self.commit.next_sequence() } else { 0 }
+        let described = self.partitions().filter_map(|(_, partition)| partition.described.as_ref());
+        let oldest = described.map(|described| described.control_sequence).min();
+        oldest.unwrap_or_else(|| self.commit.next_sequence())
     }
 
     pub(super) fn end_checkpoint(&mut self, capture: &Capture, fault: Option<Fault>) {

@@ -431,7 +431,9 @@ impl World {
         for io in &mut self.shards {
             io.log.begin_close();
         }
-        self.drain(|world| world.shards.iter().all(|io| io.log.is_closed()), "a clean stop")?;
+        // A log that can only go on by beginning anew is left to recovery, as the broker leaves it.
+        let done = |io: &ShardIo| io.log.is_closed() || io.log.must_begin_anew();
+        self.drain(|world| world.shards.iter().all(done), "a clean stop")?;
         if self.shards.iter().any(|io| io.log.has_failures()) {
             return Err(Stop::Died);
         }

@@ -87,6 +87,8 @@ pub struct CommitLog {
     gathered_bytes: usize,
     gathered_entries: Vec<Entry>,
     gathered_control_end: u64,
+    /// What the group that is being gathered may have at most.
+    group_bytes_max: usize,
     in_flight: VecDeque<Group>,
     spare: Vec<AlignedBuffer>,
     failed: bool,
@@ -111,6 +113,7 @@ impl CommitLog {
             gathered_bytes: 0,
             gathered_entries: Vec::new(),
             gathered_control_end: 0,
+            group_bytes_max: GROUP_BYTES_MAX,
             in_flight: VecDeque::new(),
             spare: Vec::new(),
             failed: false,
@@ -135,7 +138,26 @@ impl CommitLog {
     /// Whether a frame with `body_bytes` can be taken now; if not, some group must complete first.
     #[must_use]
     pub fn has_room(&self, body_bytes: usize) -> bool {
-        !self.failed && self.gathered_bytes + frame_bytes(body_bytes) <= GROUP_BYTES_MAX
+        !self.failed && self.gathered_bytes + frame_bytes(body_bytes) <= self.group_bytes_max
+    }
+
+    /// Whether the group that is being gathered, with one more frame without a body, can be written without a file being made
+    /// free first.
+    #[must_use]
+    pub fn has_file_room(&self) -> bool {
+        let group_bytes = wide((self.gathered_bytes + frame_bytes(0)).next_multiple_of(BLOCK_BYTES));
+        !self.free.is_empty() || group_bytes <= self.current_room()
+    }
+
+    /// Keeps the group that is being gathered so small that it can be written without a file being made free first.
+    pub fn keep_to_file_room(&mut self) {
+        if self.free.is_empty() {
+            self.group_bytes_max = index(self.current_room()).min(GROUP_BYTES_MAX);
+        }
+    }
+
+    fn current_room(&self) -> u64 {
+        self.used.back().map_or(0, |current| current.bytes.saturating_sub(self.position))
     }
 
     /// Gathers a frame, whose body comes in two parts. `header`'s magic, CRC, incarnation, sequence and length are filled in
@@ -198,6 +220,7 @@ impl CommitLog {
         pieces.push(WritePiece::Buffer { buffer, bytes: wide(group_bytes) });
         self.position = position + pieces_bytes(&pieces);
         self.gathered_bytes = 0;
+        self.group_bytes_max = GROUP_BYTES_MAX;
         file.groups_in_flight += 1;
         if self.gathered_control_end > 0 {
             file.control_end = self.gathered_control_end;

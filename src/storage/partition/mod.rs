@@ -96,7 +96,8 @@ pub struct Mark {
 /// Where a truncation stands. No append is taken before it is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// The segment operation under way must end first, or the place of the offset must be read from disk.
+    /// The segment operation under way must end first, or the place of the offset must be read from disk, or the commit log must
+    /// have room. Segments are written meanwhile: perhaps that makes it.
     Waiting { end_offset: Offset, leader_epoch: LeaderEpoch },
     /// Memory is cut; the frame that says so is not yet durable. Then these files go.
     FrameOnItsWay { remove: Vec<String> },
@@ -389,7 +390,7 @@ impl PartitionLog {
 
     /// Whether segment operations must wait for a truncation.
     pub(in crate::storage) const fn is_held(&self) -> bool {
-        matches!(self.hold, Some(Hold::Waiting { .. } | Hold::FrameOnItsWay { .. }))
+        matches!(self.hold, Some(Hold::FrameOnItsWay { .. }))
     }
 
     /// Whether segment operations must wait for the disk to have room.

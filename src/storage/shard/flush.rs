@@ -67,8 +67,8 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// Whether a round can do anything for this partition.
     pub(super) fn is_flushable(&self, slot: PartitionSlot) -> bool {
         self.partition(slot).is_some_and(|partition| {
-            // A truncation holds its partition still, and the checkpoint says what was before it.
-            let excused = partition.failed || partition.is_out_of_space() || partition.hold.is_some();
+            // A truncation that has cut memory holds its partition still, and the checkpoint says what was before it.
+            let excused = partition.failed || partition.is_out_of_space() || partition.described.is_some();
             !excused && partition.segment_synced_end() < partition.end
         })
     }

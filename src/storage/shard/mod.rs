@@ -352,7 +352,8 @@ impl<M: ArenaMemory> ShardLog<M> {
     #[must_use]
     pub fn must_begin_anew(&self) -> bool {
         let (used, capacity) = self.commit.used_and_capacity_bytes();
-        let is_full = used > capacity - capacity / 8 && capacity >= self.options.commit_bytes_max / 2;
+        let has_no_room = used > capacity - capacity / 8 || !self.commit.has_file_room();
+        let is_full = has_no_room && capacity >= self.options.commit_bytes_max / 2;
         let failed = |slot| {
             self.partition(slot).is_some_and(|partition| partition.failed && !partition.marks.is_empty())
         };

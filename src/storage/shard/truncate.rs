@@ -95,9 +95,13 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.fail_partition(slot);
             return;
         }
-        if !self.commit.has_room(0) {
+        if !self.commit.has_room(0) || !self.commit.has_file_room() {
+            // Once memory is cut nothing is flushed before the frame is durable: it must not wait for a flush to make room.
+            self.changed = true;
+            self.schedule_round(self.options.flush_interval_ms);
             return;
         }
+        self.finish_round_partition(slot);
         let (base_offset, position, new_end_offset) = place;
         let control_sequence = self.commit.next_sequence();
         let Some(partition) = self.partition_mut(slot) else { return };
@@ -106,6 +110,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         partition.end_before_truncation = partition.end_before_truncation.max(partition.end);
         let remove = cut_segments(partition, base_offset, position);
         partition.truncated_segment = partition.truncated_segment.min(base_offset);
+        partition.touched = true;
         partition.truncation_count += 1;
         cut_state(partition, new_end_offset);
         let end = partition.end;
@@ -118,6 +123,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
         // The frame carries the old epoch: everything behind the cut with an epoch not above it is to go.
         self.push_truncation(slot, base_offset, position, new_end_offset);
+        self.commit.keep_to_file_room();
         self.set_leader_epoch(slot, leader_epoch);
         if let Some(partition) = self.partition_mut(slot) {
             partition.hold = Some(Hold::FrameOnItsWay { remove });

@@ -235,6 +235,14 @@ impl CommitLog {
         Some(write)
     }
 
+    /// Whether a group waits that has room in no file.
+    #[must_use]
+    pub fn lacks_file(&self) -> bool {
+        let group_bytes = wide(self.gathered_bytes.next_multiple_of(BLOCK_BYTES));
+        let has_room = self.used.back().is_some_and(|current| self.position + group_bytes <= current.bytes);
+        !self.failed && self.gathered_bytes > 0 && !has_room && self.free.is_empty()
+    }
+
     /// The entries of the group last given out by [`Self::poll_write`], for the shard to pin the file with.
     #[must_use]
     pub fn newest_entries(&self) -> &[Entry] {

@@ -8,6 +8,9 @@ use crate::storage::commit_log::Entry;
 use crate::storage::operation::{Completion, Fault, FileId, Lane, Outcome, Task, WritePiece};
 use crate::storage::partition::segment::FileState;
 
+/// A commit-log file that could not be made is asked for again so much later. Unit: ms.
+const COMMIT_FILE_RETRY_MS: i64 = 1_000;
+
 impl<M: ArenaMemory> ShardLog<M> {
     /// Takes the end of an operation that was handed out.
     pub fn handle_completion(&mut self, completion: Completion) {
@@ -233,8 +236,13 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     fn end_commit_file(&mut self, file: FileId, bytes: u64, fault: Option<Fault>) {
         self.commit_file_coming = false;
-        if fault.is_none() {
-            self.commit.add_file(file, bytes);
+        match fault {
+            None => self.commit.add_file(file, bytes),
+            Some(_) => {
+                // Under the same name again, when there may be room.
+                self.next_commit_file -= 1;
+                self.commit_retry_ms = Some(self.now_ms.saturating_add(COMMIT_FILE_RETRY_MS));
+            }
         }
     }
 }

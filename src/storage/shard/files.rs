@@ -260,12 +260,18 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.task(Lane::Slow, Task::RemoveFiles { paths }, Purpose::Nothing);
     }
 
-    /// Asks for one more commit-log file when the stream is more than half used and may grow.
+    /// Asks for one more commit-log file when the stream is more than half used, or has no file for what waits, and may grow.
     pub(super) fn grow_commit_log(&mut self) {
         let (used, capacity) = self.commit.used_and_capacity_bytes();
-        if self.commit_file_coming || used * 2 <= capacity || capacity >= self.options.commit_bytes_max {
+        let is_due = used * 2 > capacity || self.commit.lacks_file();
+        if self.commit_file_coming
+            || !is_due
+            || capacity >= self.options.commit_bytes_max
+            || self.commit_retry_ms.is_some_and(|retry_ms| self.now_ms < retry_ms)
+        {
             return;
         }
+        self.commit_retry_ms = None;
         let room = self.options.commit_bytes_max - capacity;
         let bytes = capacity.clamp(FILE_BYTES_MIN, COMMIT_FILE_BYTES_MAX).min(room) & !4095;
         if bytes < FILE_BYTES_MIN {
@@ -327,7 +333,12 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     /// Hands the stream's next group to the driver, if there is one.
     pub(super) fn poll_commit_write(&mut self) {
-        let Some(write) = self.commit.poll_write() else { return };
+        let Some(write) = self.commit.poll_write() else {
+            if self.commit.lacks_file() {
+                self.grow_commit_log();
+            }
+            return;
+        };
         let entries: Vec<Entry> = self.commit.newest_entries().to_vec();
         for entry in entries {
             if let Entry::Data { slot, end } = entry {

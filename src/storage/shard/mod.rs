@@ -129,6 +129,8 @@ pub struct ShardLog<M> {
     next_file: u64,
     next_commit_file: u64,
     commit_file_coming: bool,
+    /// The last one could not be made: when to try again.
+    commit_retry_ms: Option<i64>,
     /// Chunks whose bytes are in their segment, oldest first; given back to the arena in this order.
     clean: VecDeque<(PartitionSlot, ChunkId)>,
     clean_bytes: u64,
@@ -185,6 +187,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             next_file: 1,
             next_commit_file: 1,
             commit_file_coming: false,
+            commit_retry_ms: None,
             clean: VecDeque::new(),
             clean_bytes: 0,
             dirty: BTreeSet::new(),
@@ -296,7 +299,8 @@ impl<M: ArenaMemory> ShardLog<M> {
     pub fn next_deadline_ms(&self) -> i64 {
         let removal = self.removals.keys().next().map_or(i64::MAX, |&(when, _)| when);
         let flush = self.flush_deadlines.first().map_or(i64::MAX, |&(when, _)| when);
-        self.next_round_ms.min(self.next_retention_ms).min(removal).min(flush)
+        let retry = self.commit_retry_ms.unwrap_or(i64::MAX);
+        self.next_round_ms.min(self.next_retention_ms).min(removal).min(flush).min(retry)
     }
 
     /// Does what is due at `now_ms`.
@@ -305,6 +309,10 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.proceed_truncations();
         self.remove_due_files();
         self.flush_due_partitions();
+        if self.commit_retry_ms.is_some_and(|retry_ms| now_ms >= retry_ms) {
+            self.commit_retry_ms = None;
+            self.grow_commit_log();
+        }
         if now_ms >= self.next_retention_ms {
             self.next_retention_ms = now_ms.saturating_add(self.options.retention_interval_ms);
             self.apply_retention();

@@ -22,11 +22,11 @@ fn frame<'m, R: Request<'m>>(request: &R) -> Vec<u8> {
 }
 
 /// An append that is not answered.
-fn append(broker: &mut MemoryBroker, partition: u64, records: &[u8]) {
+pub fn append(broker: &mut MemoryBroker, name: &str, partition: u64, records: &[u8]) {
     let partition_data =
         vec![PartitionProduceData { index: number(partition), records: Some(Records::Inline(records)) }];
     let topic =
-        TopicProduceData { name: NAME, partition_data: partition_data.into(), ..TopicProduceData::default() };
+        TopicProduceData { name, partition_data: partition_data.into(), ..TopicProduceData::default() };
     broker.send(&frame(&ProduceRequest {
         timeout_ms: 5_000,
         topic_data: [topic].into(),
@@ -71,11 +71,11 @@ fn an_append_costs_a_look_at_its_partition_and_not_at_all_that_a_fetch_waits_on(
     fetch(&mut broker, records.len() * 500, 1 << 20);
     let before = broker.fetch_looks();
     for partition in 0..499 {
-        append(&mut broker, partition * 2, &records);
+        append(&mut broker, NAME, partition * 2, &records);
         assert_eq!(broker.answer_now(), None, "after {partition} appends");
     }
     assert_eq!(broker.fetch_looks(), before + 499, "one look for an append");
-    append(&mut broker, 998, &records);
+    append(&mut broker, NAME, 998, &records);
     let answer = broker.answer_now().expect("there are enough bytes now");
     assert!(answer.len() > records.len() * 500, "{} bytes", answer.len());
     assert_eq!(broker.fetch_looks(), before + 500 + PARTITIONS, "all are read once for the answer");
@@ -87,12 +87,12 @@ fn of_each_partition_counts_what_the_fetch_takes_of_it() {
     let records = batch(&[1_000]);
     fetch(&mut broker, records.len() * 3, records.len() + 1);
     for _ in 0..20 {
-        append(&mut broker, 1, &records);
+        append(&mut broker, NAME, 1, &records);
     }
-    append(&mut broker, 2, &records);
+    append(&mut broker, NAME, 2, &records);
     assert_eq!(broker.answer_now(), None, "one partition gives no more than its limit");
-    append(&mut broker, 3, &records);
-    append(&mut broker, 4, &records);
+    append(&mut broker, NAME, 3, &records);
+    append(&mut broker, NAME, 4, &records);
     assert!(broker.answer_now().is_some(), "three batches of as many partitions");
 }
 
@@ -101,7 +101,7 @@ fn a_fetch_that_has_not_enough_is_answered_at_its_deadline_with_what_there_is() 
     let mut broker = broker_with_topic();
     let records = batch(&[1_000]);
     fetch(&mut broker, records.len() * 10, 1 << 20);
-    append(&mut broker, 1, &records);
+    append(&mut broker, NAME, 1, &records);
     broker.pause(Duration::from_secs(59));
     assert_eq!(broker.answer_now(), None);
     broker.pause(Duration::from_secs(2));

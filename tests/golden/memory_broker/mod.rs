@@ -3,6 +3,7 @@
 //! Deterministic: every operation of the shard is carried out at once, the clock stands still unless somebody waits.
 
 mod fetches;
+mod full_disk;
 mod searches;
 
 use std::cell::RefCell;

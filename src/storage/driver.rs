@@ -92,7 +92,15 @@ fn attempt<D: BlockingDisk>(
         }
         Task::Close { .. } => {}
         Task::Replace { path, bytes } => disk.replace_file(Path::new(path), bytes)?,
-        Task::Rename { from, to } => rename(disk, Path::new(from), Path::new(to))?,
+        Task::Rename { from, to, folder_file: (name, contents) } => {
+            let found = match disk.read_file(&Path::new(from).join(name), contents.len() + 1) {
+                Err(error) if error.is_not_found() => None,
+                found => Some(found?),
+            };
+            if found.as_ref() == Some(contents) {
+                rename(disk, Path::new(from), Path::new(to))?;
+            }
+        }
         Task::SetAside { paths } => {
             for path in paths {
                 missing_is_fine(disk.rename(Path::new(path), Path::new(&format!("{path}{ASIDE}"))))?;

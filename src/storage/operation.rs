@@ -63,8 +63,9 @@ pub enum Task {
     Replace { path: String, bytes: Vec<u8> },
     /// Make a commit-log file of `bytes` zeros, already written and durable, and open it as `file`.
     CreateCommitFile { file: FileId, path: String, bytes: u64 },
-    /// Rename `from` to `to`, durable. Nothing happens if `from` is missing.
-    Rename { from: String, to: String },
+    /// Rename the folder `from` to `to`, durable. Nothing happens unless `folder_file` is in it: without that it is another's,
+    /// perhaps of another shard, or missing.
+    Rename { from: String, to: String, folder_file: (String, Vec<u8>) },
     /// Give each file its name with [`ASIDE`] behind it; missing ones are no error.
     SetAside { paths: Vec<String> },
     /// Remove files, durable; missing ones are no error.

@@ -304,8 +304,11 @@ impl<M: ArenaMemory> ShardLog<M> {
     pub fn delete_partition(&mut self, slot: PartitionSlot, trash: String) {
         let Some(partition) = self.partition(slot) else { return };
         let folder = partition.folder.clone();
-        // At once, in the lane in which files are made: before those of the next partition of this name.
-        self.task(Lane::Files, Task::Rename { from: folder, to: trash.clone() }, Purpose::Deleted { trash });
+        // At once, in the lane in which files are made: before those of the next partition of this name on this shard. Those of
+        // one on another shard may be there first; the folder is theirs then.
+        let folder_file = metadata_file(partition.topic_partition.topic_id);
+        let rename = Task::Rename { from: folder, to: trash.clone(), folder_file };
+        self.task(Lane::Files, rename, Purpose::Deleted { trash });
         let number = crate::model::number::index(u64::from(slot.0));
         let Some(mut partition) = self.partitions.get_mut(number).and_then(Option::take) else { return };
         if partition.busy {

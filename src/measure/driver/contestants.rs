@@ -76,9 +76,10 @@ impl Places {
         for (key, value) in ours.iter().chain(settings) {
             command.arg("--set").arg(format!("{key}={value}"));
         }
+        let mut cpus = vec![self.broker_cpu];
         // A spinning shard needs its CPU alone: the control thread must have another.
-        let spins = settings.contains(&("shard.idle", "spin"));
-        if spins {
+        if settings.contains(&("shard.idle", "spin")) {
+            cpus.push(self.loader_cpu);
             command.arg("--set").arg(format!("shard.cores={}", self.broker_cpu));
         }
         Server::start(Start {
@@ -86,7 +87,7 @@ impl Places {
             command,
             address: RINGLOG_ADDRESS,
             ready: Ready::Answers,
-            cpu: (!spins).then_some(self.broker_cpu),
+            cpus,
             log: &self.work.join("ringlog.log"),
             made: vec![data],
         })
@@ -108,7 +109,7 @@ impl Places {
             command,
             address: FLOOR_ADDRESS,
             ready: Ready::Says("floor listening"),
-            cpu: Some(self.broker_cpu),
+            cpus: vec![self.broker_cpu],
             log: &self.work.join("floor.log"),
             made: Vec::new(),
         })
@@ -143,7 +144,7 @@ impl Places {
             command,
             address: KAFKA_ADDRESS,
             ready: Ready::Answers,
-            cpu: Some(self.broker_cpu),
+            cpus: vec![self.broker_cpu],
             log: &log,
             made: vec![data],
         })

@@ -29,8 +29,8 @@ pub struct Start<'a> {
     pub command: Command,
     pub address: &'a str,
     pub ready: Ready,
-    /// Of all its threads.
-    pub cpu: Option<Cpu>,
+    /// That it may run on; none: those that we may.
+    pub cpus: Vec<Cpu>,
     /// What it prints is appended here.
     pub log: &'a Path,
     /// Removed when it has ended.
@@ -66,14 +66,14 @@ impl Server {
     /// # Errors
     /// It cannot be started, ends, or does not serve in two minutes.
     pub fn start(start: Start<'_>) -> Result<Self> {
-        let Start { name, mut command, address, ready, cpu, log, made } = start;
+        let Start { name, mut command, address, ready, cpus, log, made } = start;
         let failed = |source| Error::Start { name, source };
         let output = File::options().create(true).append(true).open(log).map_err(failed)?;
         command.stdin(Stdio::null()).stdout(output.try_clone().map_err(failed)?).stderr(output);
         let settings = Settings { connect_timeout: Duration::from_secs(1), ..Settings::new(address)? };
         let said_before = std::fs::metadata(log).map_or(0, |found| found.len());
         let began = Instant::now();
-        let child = spawn_on(cpu, command, name)?;
+        let child = spawn_on(cpus, command, name)?;
         let mut server = Self { name, child, ready_after: Duration::ZERO, made };
         while began.elapsed() < PATIENCE {
             let serves = match ready {
@@ -163,11 +163,9 @@ pub fn remove(paths: &[PathBuf]) {
 }
 
 /// A process inherits the processors of the thread that starts it.
-fn spawn_on(cpu: Option<Cpu>, mut command: Command, name: &'static str) -> Result<Child> {
+fn spawn_on(cpus: Vec<Cpu>, mut command: Command, name: &'static str) -> Result<Child> {
     let starter = machine::spawn("bench-starter", move || {
-        if let Some(cpu) = cpu {
-            machine::pin(cpu)?;
-        }
+        machine::restrict(&cpus)?;
         command.spawn().map_err(|source| Error::Start { name, source })
     })?;
     match starter.join() {
@@ -184,8 +182,8 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         let log = std::env::temp_dir().join(format!("ringlog-process-{}.log", std::process::id()));
-        let cpu = machine::process_cpus().unwrap().first().copied();
-        Server::start(Start { name: "sh", command, address, ready: Ready::Accepts, cpu, log: &log, made })
+        let cpus = machine::process_cpus().unwrap().into_iter().take(1).collect();
+        Server::start(Start { name: "sh", command, address, ready: Ready::Accepts, cpus, log: &log, made })
     }
 
     #[test]

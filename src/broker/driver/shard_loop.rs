@@ -27,12 +27,16 @@ use crate::storage::checkpoint::CheckpointPartition;
 
 /// Longest time that a stop takes; then the rest is left to the next start's recovery. Unit: ms.
 const STOP_MS_MAX: i64 = 4_500;
+/// So long before that, replies are not waited for any more: some clients do not read. Unit: ms.
+const STOP_REPLIES_MS: i64 = 3_500;
 /// After accepting failed (no descriptors left), it is tried again so much later. Unit: ms.
 const ACCEPT_RETRY_MS: i64 = 100;
 /// While memory is wanting, who holds the most of it and lets it lie is closed; looked at so often. Unit: ms.
 const RELIEF_INTERVAL_MS: i64 = 250;
 /// Who has not moved for so long lets it lie. Unit: ms.
 const STUCK_MS: i64 = 5_000;
+/// A connection receives and sends at once: with one part in so many of the ring's operations as connections, half are left.
+const CLIENT_OPERATIONS_SHARE: usize = 4;
 /// So many are closed at a time.
 const RELIEF_COUNT: usize = 8;
 
@@ -265,10 +269,12 @@ impl ShardLoop {
         self.with_client(id, Client::process);
     }
 
-    /// `max.connections`, and no more than open files allow beside those of the log, which must not want for any.
+    /// `max.connections`, and no more than open files and the ring's operations allow beside those of the log, which must not
+    /// want for any.
     fn client_count_max(&self) -> usize {
         let files = index(self.life.open_files_for_clients());
-        index(u64::from(self.config.max_connections)).min(files)
+        let operations = self.ring.operations_max() / CLIENT_OPERATIONS_SHARE;
+        index(u64::from(self.config.max_connections)).min(files).min(operations)
     }
 
     pub(super) fn handle_mail(&mut self, message: ToShard) {
@@ -334,7 +340,9 @@ impl ShardLoop {
     /// Whether a stop has come to its end.
     fn poll_stopped(&mut self) -> Option<Stopped> {
         let deadline_ms = self.stop_deadline_ms?;
-        if self.shard.is_at_rest() {
+        let replies_are_over = self.now_ms >= deadline_ms.saturating_sub(STOP_REPLIES_MS)
+            || !self.clients.iter().flatten().any(Client::is_sending);
+        if self.shard.is_at_rest() && replies_are_over {
             let clean = self.shard.describe_clean();
             return Some(Stopped { clean });
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::token::Token;
 use crate::broker::connection::OutPiece;
@@ -66,7 +67,7 @@ pub(super) struct Client {
     partial_since_ms: Option<i64>,
     /// What the shard has been told of the buffer's capacity.
     counted_bytes: usize,
-    /// Arena pieces of the send under way.
+    /// Records of the send under way.
     sent: Vec<ReadPiece>,
 }
 
@@ -110,6 +111,11 @@ impl Client {
     /// Whether nothing of it is in the ring any more, so that it can be forgotten.
     pub(super) const fn is_gone(&self) -> bool {
         self.closing && matches!(self.receiving, Receiving::Nothing) && !self.sending
+    }
+
+    /// Whether a send is under way.
+    pub(super) const fn is_sending(&self) -> bool {
+        self.sending
     }
 
     /// Whether nothing has happened since then, and it is the client's turn: to send, or to read.
@@ -388,7 +394,8 @@ impl Client {
                     self.sent.push(ReadPiece::Arena { chunk, place, bytes });
                 }
                 OutPiece::Records(ReadPiece::Cached { buffer, from, bytes }) => {
-                    pieces.push(SendPiece::Shared(buffer, index(from)..index(from + bytes)));
+                    pieces.push(SendPiece::Shared(Arc::clone(&buffer), index(from)..index(from + bytes)));
+                    self.sent.push(ReadPiece::Cached { buffer, from, bytes });
                 }
             }
         }
@@ -403,7 +410,7 @@ impl Client {
         self.sending_since_ms = None;
         self.last_active_ms = lent.now_ms;
         lent.shard.note_sent(self.id);
-        lent.shard.release(self.sent.drain(..));
+        lent.shard.release(std::mem::take(&mut self.sent));
         if !succeeded {
             self.close();
             return;

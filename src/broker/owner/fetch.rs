@@ -63,11 +63,12 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
         held_back: budget < REPLY_BYTES_MIN,
         ..Gathered::default()
     };
+    let none_known = fetch.topics.iter().all(is_unknown_topic);
     let parts: Vec<PartitionData<'static>> = fetch
         .topics
         .iter()
         .flat_map(|topic| &topic.parts)
-        .map(|part| read_part(owner, &fetch, part, &mut gathered))
+        .map(|part| read_part(owner, &fetch, none_known, part, &mut gathered))
         .collect();
     let expired = owner.now_ms >= fetch.deadline_ms;
     // Data that is on its way from the disk is worth a wait even at the deadline, unless there is some already.
@@ -79,7 +80,7 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
         if expired {
             fetch.deadline_ms = i64::MAX;
         }
-        wait(owner, fetch, bytes);
+        wait(owner, fetch, bytes, gathered.held_back);
         return;
     }
     let pieces = owner.lend(gathered.pieces);
@@ -87,14 +88,14 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
 }
 
 /// Takes note of what each partition gave, so that an append to one does not make all be looked at again.
-fn wait<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch, bytes: Vec<u64>) {
+fn wait<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch, bytes: Vec<u64>, held_back: bool) {
     fetch.bytes = bytes.iter().sum();
     let parts = fetch.topics.iter_mut().flat_map(|topic| &mut topic.parts);
     for (part, bytes) in parts.zip(bytes) {
         let log = part.slot.and_then(|slot| owner.log.partition(slot));
         part.waited = Waited { bytes, end: log.map_or(0, PartitionLog::high_watermark_end) };
     }
-    owner.fetches.insert(fetch);
+    owner.fetches.insert(fetch, held_back);
 }
 
 fn records_bytes(records: Option<&Records<'_>>) -> u64 {
@@ -107,6 +108,7 @@ fn records_bytes(records: Option<&Records<'_>>) -> u64 {
 fn read_part<M: ArenaMemory>(
     owner: &mut Owner<M>,
     fetch: &PendingFetch,
+    none_known: bool,
     part: &FetchPart,
     gathered: &mut Gathered,
 ) -> PartitionData<'static> {
@@ -117,7 +119,7 @@ fn read_part<M: ArenaMemory>(
             data = failed(part.index, ErrorCode::UnknownTopicOrPartition.code());
         }
         // As in Kafka, a partition that is not known does not end the wait for those that are.
-        gathered.urgent |= !is_unknown(data.error_code) || fetch.topics.iter().all(is_unknown_topic);
+        gathered.urgent |= !is_unknown(data.error_code) || none_known;
         return data;
     };
     // A negative epoch asks for no check here, whichever it is.
@@ -227,6 +229,16 @@ pub(super) fn handle_advanced<M: ArenaMemory>(owner: &mut Owner<M>, slot: Partit
 /// The disk has answered, or the partition is gone or was cut: fetches that wait on it are tried again.
 pub(super) fn handle_ready<M: ArenaMemory>(owner: &mut Owner<M>, slot: PartitionSlot) {
     for fetch in owner.fetches.take_waiting_on(slot) {
+        try_answer(owner, fetch);
+    }
+}
+
+/// Replies hold less than they did: fetches that were not read for their sake are.
+pub(super) fn handle_released<M: ArenaMemory>(owner: &mut Owner<M>) {
+    while owner.fetches.has_held_back()
+        && owner.reply_bytes_left() >= REPLY_BYTES_MIN
+        && let Some(fetch) = owner.fetches.poll_held_back()
+    {
         try_answer(owner, fetch);
     }
 }

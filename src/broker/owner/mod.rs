@@ -49,8 +49,8 @@ pub enum Ask<'f> {
     ListOffsets(PendingList),
     /// The connection is gone; its appends stay until they are acknowledged, since they are in the log.
     Forget(ConnectionId),
-    /// Records of a reply have been sent, or never will be.
-    Release(ReadPiece),
+    /// Records of a reply have been sent, or never will be; nothing else has them now.
+    Release(Vec<ReadPiece>),
 }
 
 /// What the connection's side must hear.
@@ -117,9 +117,11 @@ impl<M: ArenaMemory> Owner<M> {
                 self.fetches.forget(connection);
                 self.lists.forget(connection);
             }
-            Ask::Release(piece) => {
-                self.pinned_bytes = self.pinned_bytes.saturating_sub(arena_bytes(&piece));
-                self.log.release([piece]);
+            Ask::Release(pieces) => {
+                let gone: u64 = pieces.iter().map(arena_bytes).sum();
+                self.pinned_bytes = self.pinned_bytes.saturating_sub(gone);
+                self.log.release(pieces);
+                fetch::handle_released(self);
             }
         }
     }
@@ -215,9 +217,10 @@ impl<M: ArenaMemory> Owner<M> {
         self.log.poll_operation()
     }
 
-    /// Everything in the logs is written and sealed.
+    /// Everything in the logs is written and sealed, and who waits for data gets what there is.
     pub fn begin_stop(&mut self) {
         self.log.begin_close();
+        fetch::give_up_all(self);
     }
 
     /// Whether everything is sealed.

@@ -81,6 +81,8 @@ pub struct Fetches {
     /// Which part of which topic of a fetch waits on a partition.
     by_slot: BTreeSet<(PartitionSlot, FetchId, usize, usize)>,
     deadlines: BTreeSet<(i64, FetchId)>,
+    /// Those that could not be read, since replies held too much.
+    held_back: BTreeSet<FetchId>,
     looks: u64,
 }
 
@@ -102,10 +104,13 @@ impl Fetches {
         self.looks += 1;
     }
 
-    /// Takes a fetch that waits on all its partitions.
-    pub fn insert(&mut self, fetch: PendingFetch) {
+    /// Takes a fetch that waits on all its partitions; `held_back`: it has not been read at all.
+    pub fn insert(&mut self, fetch: PendingFetch, held_back: bool) {
         let id = self.next;
         self.next += 1;
+        if held_back {
+            self.held_back.insert(id);
+        }
         self.by_slot.extend(keys_of(id, &fetch));
         self.deadlines.insert((fetch.deadline_ms, id));
         self.waiting.insert(id, fetch);
@@ -149,6 +154,18 @@ impl Fetches {
         self.by_slot.range((slot, 0, 0, 0)..=(slot, FetchId::MAX, usize::MAX, usize::MAX)).copied()
     }
 
+    /// Whether some fetch has not been read since replies held too much.
+    #[must_use]
+    pub fn has_held_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
+    /// The next of them: the one that has waited longest.
+    pub fn poll_held_back(&mut self) -> Option<PendingFetch> {
+        let &id = self.held_back.first()?;
+        self.remove(id)
+    }
+
     /// The next fetch whose time is up.
     pub fn poll_expired(&mut self, now_ms: i64) -> Option<PendingFetch> {
         let &(deadline_ms, id) = self.deadlines.first()?;
@@ -169,6 +186,7 @@ impl Fetches {
     }
 
     fn remove(&mut self, id: FetchId) -> Option<PendingFetch> {
+        self.held_back.remove(&id);
         let fetch = self.waiting.remove(&id)?;
         self.deadlines.remove(&(fetch.deadline_ms, id));
         for key in keys_of(id, &fetch) {

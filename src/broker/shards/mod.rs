@@ -89,6 +89,7 @@ struct Seat {
 /// One shard's state.
 pub struct Shard<M> {
     owner: Owner<M>,
+    taking_answers: bool,
     pub(in crate::broker) config: Arc<BrokerConfig>,
     pub(in crate::broker) image: Arc<Image>,
     pub(in crate::broker) producer_ids: ProducerIds,
@@ -123,6 +124,7 @@ impl<M: ArenaMemory> Shard<M> {
         let memory = Memory::new(&config);
         Self {
             owner: Owner::new(log, Arc::clone(&config), partitions),
+            taking_answers: false,
             config,
             image,
             producer_ids: ProducerIds::default(),
@@ -244,6 +246,10 @@ impl<M: ArenaMemory> Shard<M> {
     }
 
     fn take_answers(&mut self) {
+        // An answer whose connection is gone gives its records back, which is a message too.
+        if std::mem::replace(&mut self.taking_answers, true) {
+            return;
+        }
         while let Some(answer) = self.owner.poll_answer() {
             match answer {
                 Answer::Appended(append) => handlers::data::produce::answer(self, append),
@@ -258,6 +264,7 @@ impl<M: ArenaMemory> Shard<M> {
                 }
             }
         }
+        self.taking_answers = false;
     }
 
     /// The connection is to be closed, without an answer to its request.
@@ -298,6 +305,7 @@ impl<M: ArenaMemory> Shard<M> {
     /// No request is taken any more; everything in the logs is written and sealed.
     pub fn begin_stop(&mut self) {
         self.owner.begin_stop();
+        self.take_answers();
     }
 
     /// Whether everything is sealed and every reply that can be given is given.
@@ -415,8 +423,10 @@ impl<M: ArenaMemory> Shard<M> {
     }
 
     /// Records of a reply have been sent, or never will be.
-    pub fn release(&mut self, pieces: impl IntoIterator<Item = ReadPiece>) {
-        pieces.into_iter().for_each(|piece| self.owner.handle(Ask::Release(piece)));
+    pub fn release(&mut self, pieces: Vec<ReadPiece>) {
+        if !pieces.is_empty() {
+            self.ask_owner(Ask::Release(pieces));
+        }
     }
 
     fn seat(&mut self, id: ConnectionId) -> Option<&mut Seat> {
@@ -477,7 +487,7 @@ impl<M: ArenaMemory> Shard<M> {
             }
         }
         self.writer = writer;
-        self.release(dropped.into_iter().flatten().filter_map(OutPiece::into_records));
+        self.release(dropped.into_iter().flatten().filter_map(OutPiece::into_records).collect());
     }
 
     /// An empty message for a produce request.

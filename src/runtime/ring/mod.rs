@@ -193,10 +193,16 @@ impl Ring {
         self.waker.clone()
     }
 
+    /// How many operations may be under way at once.
+    #[must_use]
+    pub fn operations_max(&self) -> usize {
+        self.operations.operations_max()
+    }
+
     /// Operations that may still be started.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.operations.operations_max().saturating_sub(self.operations.len())
+        self.operations_max().saturating_sub(self.operations.len())
     }
 
     /// Operations in flight, the waker's own not counted.

@@ -107,3 +107,68 @@ fn a_fetch_that_has_not_enough_is_answered_at_its_deadline_with_what_there_is() 
     broker.pause(Duration::from_secs(2));
     assert!(broker.answer_now().is_some_and(|answer| answer.len() > records.len()));
 }
+
+#[test]
+fn a_fetch_that_unread_replies_kept_from_its_data_is_answered_when_they_are_read() {
+    const FETCHES: usize = 100;
+    let mut broker = broker_with_topic();
+    let records = batch(&[50_000; 10]);
+    append(&mut broker, 1, &records);
+    broker.read_replies(false);
+    for _ in 0..FETCHES {
+        fetch(&mut broker, 1, 1 << 20);
+    }
+    assert_eq!(broker.answer_now(), None);
+    // No time passes, and nothing is appended.
+    broker.read_replies(true);
+    for number in 0..FETCHES {
+        let answer = broker.answer_now().unwrap_or_else(|| panic!("fetch {number} is still waiting"));
+        assert!(answer.len() > records.len(), "fetch {number}: {} bytes", answer.len());
+    }
+}
+
+#[test]
+fn a_fetch_of_partitions_that_are_not_there_is_answered_at_once_however_many_they_are() {
+    const UNKNOWN: i32 = 200_000;
+    let mut broker = broker_with_topic();
+    let partitions =
+        (0..UNKNOWN).map(|number| FetchPartition { partition: 1_000 + number, ..FetchPartition::default() });
+    let topics = vec![FetchTopic { topic: NAME, partitions: partitions.collect(), ..FetchTopic::default() }];
+    broker.send(&frame(&FetchRequest {
+        max_wait_ms: 60_000,
+        min_bytes: 1,
+        topics,
+        ..FetchRequest::default()
+    }));
+    let answer = broker.answer_now().expect("nothing to wait for");
+    assert!(answer.len() > 200_000 * 10, "{} bytes", answer.len());
+}
+
+#[test]
+fn a_partition_that_a_fetch_names_again_counts_as_it_is_named_last() {
+    let mut broker = broker_with_topic();
+    let records = batch(&[1_000]);
+    append(&mut broker, 7, &records);
+    let named = |offset| FetchPartition {
+        partition: 7,
+        fetch_offset: offset,
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    let partitions = (0..1_000).map(|_| named(5)).chain([named(0)]);
+    let topics = vec![FetchTopic { topic: NAME, partitions: partitions.collect(), ..FetchTopic::default() }];
+    let request = FetchRequest {
+        max_wait_ms: 60_000,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        topics,
+        ..FetchRequest::default()
+    };
+    let before = broker.fetch_looks();
+    broker.send(&frame(&request));
+    let answer = broker.answer_now().expect("there are records");
+    assert_eq!(broker.fetch_looks(), before + 1);
+    assert!((records.len()..records.len() + 200).contains(&answer.len()), "{} bytes", answer.len());
+}

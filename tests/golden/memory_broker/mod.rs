@@ -54,6 +54,7 @@ pub struct MemoryBroker {
     random: u128,
     reads: u64,
     turns: u64,
+    reads_replies: bool,
 }
 
 impl MemoryBroker {
@@ -101,7 +102,14 @@ impl MemoryBroker {
             random,
             reads: 0,
             turns: 0,
+            reads_replies: true,
         }
+    }
+
+    /// Whether the client reads what it is sent, from now on.
+    pub fn read_replies(&mut self, reads: bool) {
+        self.reads_replies = reads;
+        self.settle();
     }
 
     /// Reads of the disk so far.
@@ -140,7 +148,7 @@ impl MemoryBroker {
                 self.shard.handle_completion(completion);
                 idle = false;
             }
-            while self.shard.poll_output().is_some() {
+            while self.reads_replies && self.shard.poll_output().is_some() {
                 self.take_output();
                 idle = false;
             }
@@ -215,7 +223,7 @@ impl MemoryBroker {
                             self.incoming.extend_from_slice(&buffer.as_slice()[place_of(*from, *bytes)]);
                         }
                     }
-                    self.shard.release([records]);
+                    self.shard.release(vec![records]);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! DescribeConfigs (key 32): what is set, where it comes from, what it means (KIP-133, KIP-226, KIP-569).
 
+use std::collections::BTreeSet;
+
 use crate::broker::handlers::INVALID_REQUEST_MESSAGE;
 use crate::broker::shards::{RequestId, Shard};
 use crate::config::{Entry, Synonym, describe_broker, describe_topic};
@@ -13,14 +15,16 @@ use crate::runtime::memory::ArenaMemory;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+/// Resources of a request that have been named before in it.
+const REPEATS_MAX: u32 = 16;
 
 /// One resource's answer before it is encoded.
 type Answer = Result<Vec<Entry>, (ErrorCode, String)>;
 
 pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: DescribeConfigsRequest<'_>) {
-    let answers: Vec<Answer> = request.resources.iter().map(|resource| describe(shard, resource)).collect();
-    let results = request
-        .resources
+    let resources = bounded(&request.resources);
+    let answers: Vec<Answer> = resources.iter().map(|resource| describe(shard, resource)).collect();
+    let results = resources
         .iter()
         .zip(&answers)
         .map(|(resource, answer)| {
@@ -48,6 +52,25 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Desc
         })
         .collect();
     shard.reply(&id, &DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }, Vec::new());
+}
+
+/// Resources may be named again, as with Kafka, but not as often as one likes: a few bytes of request are many of reply.
+/// Those that are named too often are left out.
+fn bounded<'r, 'f>(resources: &'r [DescribeConfigsResource<'f>]) -> Vec<&'r DescribeConfigsResource<'f>> {
+    let mut seen = BTreeSet::new();
+    let mut repeats = 0;
+    let mut bounded = Vec::new();
+    for resource in resources {
+        // A broker's number can be written in many ways.
+        let number = (resource.resource_type == BROKER).then(|| resource.resource_name.parse::<i32>().ok());
+        let name = if number.flatten().is_some() { "" } else { resource.resource_name };
+        let is_new = seen.insert((resource.resource_type, number.flatten(), name));
+        repeats += u32::from(!is_new);
+        if is_new || repeats <= REPEATS_MAX {
+            bounded.push(resource);
+        }
+    }
+    bounded
 }
 
 fn describe<M>(shard: &Shard<M>, resource: &DescribeConfigsResource<'_>) -> Answer {
@@ -106,4 +129,22 @@ fn row<'a>(entry: &'a Entry, request: &DescribeConfigsRequest<'_>) -> DescribeCo
 
 fn synonym(synonym: &Synonym) -> DescribeConfigsSynonym<'_> {
     DescribeConfigsSynonym { name: synonym.name, value: Some(&synonym.value), source: synonym.source.code() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_that_is_named_again_and_again_is_not_answered_as_often() {
+        let named = |resource_type, resource_name| DescribeConfigsResource {
+            resource_type,
+            resource_name,
+            ..DescribeConfigsResource::default()
+        };
+        let numbers: Vec<String> = (1..=1_000).map(|width| format!("{:0width$}", 0)).collect();
+        let mut resources: Vec<_> = numbers.iter().map(|number| named(BROKER, number)).collect();
+        resources.extend([named(TOPIC, "a"), named(TOPIC, "b"), named(TOPIC, "0")]);
+        assert_eq!(bounded(&resources).len(), 1 + 16 + 3);
+    }
 }

@@ -2,11 +2,13 @@
 //!
 //! No session is kept yet: the response says session 0, and clients go on with full requests (KIP-227).
 
+use std::collections::BTreeMap;
+
 use crate::broker::owner::Ask;
 use crate::broker::purgatory::fetch::{FetchOutcome, FetchPart, FetchTopicPart, PendingFetch, Waited};
 use crate::broker::shards::{RequestId, Shard};
-use crate::model::Offset;
 use crate::model::error_code::ErrorCode;
+use crate::model::{Offset, TopicId};
 use crate::protocol::kafka::Records;
 use crate::protocol::kafka::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
@@ -40,7 +42,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
     }
     // Kafka's answer has no row for a topic without partitions.
     let named = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
-    let topics = named.map(|topic| topic_part(shard, &id, topic, &request)).collect();
+    let topics = merge_repeated(named.map(|topic| topic_part(shard, &id, topic, &request)).collect());
     let bytes_max = u64::try_from(request.max_bytes).unwrap_or(0).min(shard.config.fetch_max_bytes as u64);
     let fetch = PendingFetch {
         request: id,
@@ -52,6 +54,39 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
         read_committed: request.isolation_level == READ_COMMITTED,
     };
     shard.ask_owner(Ask::Fetch(fetch));
+}
+
+/// A partition that is named again counts once, as it is named last: Kafka keeps them in a map.
+fn merge_repeated(topics: Vec<FetchTopicPart>) -> Vec<FetchTopicPart> {
+    let mut places: BTreeMap<(String, TopicId), usize> = BTreeMap::new();
+    let mut merged: Vec<FetchTopicPart> = Vec::with_capacity(topics.len());
+    let is_alone = topics.len() == 1;
+    for mut topic in topics {
+        if !is_alone {
+            let place = *places.entry((topic.name.clone(), topic.id)).or_insert(merged.len());
+            if let Some(first) = merged.get_mut(place) {
+                first.parts.append(&mut topic.parts);
+                continue;
+            }
+        }
+        merged.push(topic);
+    }
+    for topic in &mut merged {
+        if topic.parts.is_sorted_by(|one, other| one.index < other.index) {
+            continue;
+        }
+        let mut places: BTreeMap<i32, usize> = BTreeMap::new();
+        let mut parts: Vec<FetchPart> = Vec::with_capacity(topic.parts.len());
+        for part in &topic.parts {
+            let place = *places.entry(part.index).or_insert(parts.len());
+            match parts.get_mut(place) {
+                Some(first) => *first = *part,
+                None => parts.push(*part),
+            }
+        }
+        topic.parts = parts;
+    }
+    merged
 }
 
 /// The same error for the request, and for every part of it where topics have names.

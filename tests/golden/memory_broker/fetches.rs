@@ -113,7 +113,7 @@ fn a_fetch_that_unread_replies_kept_from_its_data_is_answered_when_they_are_read
     const FETCHES: usize = 100;
     let mut broker = broker_with_topic();
     let records = batch(&[50_000; 10]);
-    append(&mut broker, 1, &records);
+    append(&mut broker, NAME, 1, &records);
     broker.read_replies(false);
     for _ in 0..FETCHES {
         fetch(&mut broker, 1, 1 << 20);
@@ -148,7 +148,7 @@ fn a_fetch_of_partitions_that_are_not_there_is_answered_at_once_however_many_the
 fn a_partition_that_a_fetch_names_again_counts_as_it_is_named_last() {
     let mut broker = broker_with_topic();
     let records = batch(&[1_000]);
-    append(&mut broker, 7, &records);
+    append(&mut broker, NAME, 7, &records);
     let named = |offset| FetchPartition {
         partition: 7,
         fetch_offset: offset,

@@ -357,6 +357,12 @@ impl PartitionLog {
         self.end = start;
     }
 
+    /// Whether the file of a segment that is not needed any more can go now: nothing is written to it, and none of it is in memory.
+    pub(in crate::storage) fn may_give_up(&self, candidate: &Segment) -> bool {
+        let in_memory = self.tail.floor().is_some_and(|floor| floor < candidate.end());
+        candidate.sealed && !in_memory && !matches!(candidate.file, segment::FileState::Busy(_))
+    }
+
     /// Log position up to which the segments are on stable media without a gap.
     pub(in crate::storage) fn segment_synced_end(&self) -> u64 {
         // Unsynced segments are the last few: walk from the back to the first of them.

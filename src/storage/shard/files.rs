@@ -63,6 +63,20 @@ impl<M: ArenaMemory> ShardLog<M> {
         false
     }
 
+    /// Gives back the clean chunks at the front of a partition that belong to this segment: nobody will read them.
+    pub(super) fn forget_clean_chunks(&mut self, slot: PartitionSlot, segment: Offset) {
+        while let Some(partition) = self.partition_mut(slot)
+            && let Some(front) = partition.tail.chunks.front().copied()
+            && front.clean
+            && front.segment == segment
+        {
+            // What is noted of it among the clean ones is passed over there.
+            partition.tail.chunks.pop_front();
+            self.clean_bytes = self.clean_bytes.saturating_sub(front.class.bytes());
+            self.arena.disown(front.id);
+        }
+    }
+
     /// The arena is full of bytes that are not yet in segments: write them. If nothing can be written and nothing is on
     /// its way, segments of partitions that hold only a partial block, flushed or not, are closed, which frees their last chunks.
     fn relieve_pressure(&mut self) {

@@ -22,13 +22,38 @@ impl<M: ArenaMemory> ShardLog<M> {
                 partition.close_active();
                 self.pump(slot);
             }
-            let Some(start) = self.partition(slot).and_then(|log| choose_start(log, now_ms)) else {
+            if !self.commit.has_room(0) {
                 continue;
-            };
-            if self.commit.has_room(0) {
+            }
+            if let Some(start) = self.partition(slot).and_then(|log| choose_start(log, now_ms)) {
                 self.move_log_start(slot, start);
             }
+            self.give_up_what_is_gone(slot);
         }
+    }
+
+    /// When the log's start was moved past a segment it may have been the last, or some of it in memory still: then it goes now.
+    fn give_up_what_is_gone(&mut self, slot: PartitionSlot) {
+        let now_ms = self.now_ms;
+        let has_room = self.commit.has_room(0);
+        let Some(partition) = self.partition_mut(slot) else { return };
+        let Some(first) = partition.segments.front() else { return };
+        let next = partition.segments.get(1).map_or(partition.log_end_offset, |next| next.base_offset);
+        if !has_room || next > partition.log_start_offset || !first.sealed {
+            return;
+        }
+        let segment = first.base_offset;
+        self.forget_clean_chunks(slot, segment);
+        let Some(partition) = self.partition_mut(slot) else { return };
+        if !partition.segments.front().is_some_and(|first| partition.may_give_up(first)) {
+            return;
+        }
+        if partition.segments.len() == 1 {
+            // As in Kafka, a log has a segment to go on with.
+            partition.begin_segment(now_ms);
+        }
+        let start = partition.log_start_offset;
+        self.move_log_start(slot, start);
     }
 }
 

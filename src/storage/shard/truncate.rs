@@ -230,12 +230,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let mut remove = Vec::new();
         let mut files = Vec::new();
         while let (Some(first), Some(next)) = (partition.segments.front(), partition.segments.get(1)) {
-            let in_memory = partition.tail.floor().is_some_and(|floor| floor < first.end());
-            if !first.sealed
-                || next.base_offset > start
-                || in_memory
-                || matches!(first.file, FileState::Busy(_))
-            {
+            if next.base_offset > start || !partition.may_give_up(first) {
                 break;
             }
             if let FileState::Open(file) = first.file {

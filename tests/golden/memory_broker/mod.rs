@@ -4,6 +4,7 @@
 
 mod fetches;
 mod full_disk;
+mod retention;
 mod searches;
 
 use std::cell::RefCell;

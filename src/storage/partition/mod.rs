@@ -28,6 +28,9 @@ const OFFSET_INDEX_ENTRY_BYTES: u64 = 8;
 /// Index files and tools hold offsets relative to their segment's in 31 bits, as Kafka's do. Unit: records.
 const OFFSET_DELTA_MAX: i64 = i32::MAX as i64 / 2;
 
+/// Smallest reservation of offsets. Unit: records.
+pub(in crate::storage) const RESERVATION_RECORDS: i64 = 1 << 20;
+
 /// What a topic's settings mean to its partitions' logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -445,4 +448,11 @@ impl PartitionLog {
         }
         false
     }
+}
+
+/// Up to where a log from `start` to `end` reserves offsets. Grows with the rate at which reservations are used up: a fast
+/// topic asks a few times per second.
+pub(in crate::storage) fn reservation_end(start: Offset, end: Offset) -> Offset {
+    let used = end.since(start).clamp(0, RESERVATION_RECORDS << 8);
+    end.plus(RESERVATION_RECORDS.max(used / 8))
 }

@@ -110,6 +110,16 @@ struct LastLife {
     known: BTreeMap<TopicPartition, CheckpointPartition>,
     /// Per shard: commit-log frames before it are void.
     oldest_sequences: BTreeMap<u32, u64>,
+    /// The base or a shard's checkpoint cannot be used: of what stood in it nothing is known.
+    unsure: bool,
+}
+
+/// What became of a checkpoint that was looked for.
+enum Found {
+    Missing,
+    /// What it said can be found out again.
+    Damaged,
+    Sound(CheckpointFile),
 }
 
 /// Recovers all `partitions`. `arenas`: the memories of the last life's shards, as far as they were found.
@@ -127,7 +137,7 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
         disk.create_directories(Path::new(folder))?;
     }
     disk.sync_directory(Path::new(""))?;
-    let mut last = read_last_life(disk)?;
+    let mut last = read_last_life(disk, options.directory_id)?;
     let mut recovered = Recovered::default();
     let mut held = BTreeSet::new();
     let clean = last.base.as_ref().is_some_and(|base| base.clean);
@@ -210,10 +220,16 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
         // The planted mistake: tails are cut before what belongs there has been put back.
         for known in partitions {
             let state = last.known.get(&known.topic_partition);
-            partition::recover(disk, known, state, last.base.is_none(), options, &mut recovered.report)?;
+            partition::recover(disk, known, state, last.unsure, options, &mut recovered.report)?;
         }
     }
     let sources = find_sources(disk, arenas, options, last)?;
+    last.unsure |= sources.streams.iter().any(|(stream, oldest)| *oldest == 0 && !stream.is_whole());
+    if last.unsure {
+        tracing::warn!(
+            "a checkpoint is missing or damaged: no segment is taken for void because of where it begins"
+        );
+    }
     let replayed = Replay::new(disk, &by_id, &mut last.known, damaged).run(&sources)?;
     let report = &mut recovered.report;
     report.frames_applied = replayed.frames_applied;
@@ -230,7 +246,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
             held.insert(id);
             partition::offline(known, state, reason.clone(), report)
         } else {
-            match partition::recover(disk, known, state, last.base.is_none(), options, report) {
+            match partition::recover(disk, known, state, last.unsure, options, report) {
                 Err(RecoveryError::Disk(error)) if error.is_damage() => {
                     partition::offline(known, state, error.to_string(), report)
                 }
@@ -238,7 +254,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
             }
         };
         if is_arena_lost {
-            partition::resume_at_reservation(&mut log, state, options);
+            partition::resume_at_reservation(&mut log, state, last.unsure, options);
         }
         if log.failed {
             not_served.insert(id, is_arena_lost);
@@ -280,48 +296,64 @@ fn find_sources<'m, D: BlockingDisk, M: ArenaMemory>(
     Ok(sources)
 }
 
-fn read_last_life<D: BlockingDisk>(disk: &D) -> Result<LastLife, RecoveryError> {
-    let base = read_checkpoint(disk, BASE_PATH)?;
-    let mut known = BTreeMap::new();
-    let mut oldest_sequences = BTreeMap::new();
-    let Some(base) = base else {
-        return Ok(LastLife { base: None, known, oldest_sequences });
-    };
-    for partition in &base.partitions {
-        known.insert(id_of(partition), partition.clone());
+fn read_last_life<D: BlockingDisk>(disk: &D, directory_id: [u8; 16]) -> Result<LastLife, RecoveryError> {
+    let mut last =
+        LastLife { base: None, known: BTreeMap::new(), oldest_sequences: BTreeMap::new(), unsure: true };
+    if let Found::Sound(base) = read_checkpoint(disk, BASE_PATH)? {
+        last.known = base.partitions.iter().map(|partition| (id_of(partition), partition.clone())).collect();
+        last.unsure = false;
+        last.base = Some(base);
     }
-    for shard in 0..base.shard.min(SHARDS_MAX) {
-        let Some(newer) = read_checkpoint(disk, &shard_checkpoint_path(shard))? else { continue };
-        if newer.incarnation != base.incarnation || base.clean {
-            continue;
+    let incarnation = match &last.base {
+        Some(base) if base.clean => return Ok(last),
+        Some(base) => Some(base.incarnation),
+        // What the shards wrote down of the newest life holds without its base.
+        None => streams::newest_incarnation(disk, directory_id)?,
+    };
+    let shards = last.base.as_ref().map_or(1, |base| base.shard);
+    for shard in 0..shards.min(SHARDS_MAX) {
+        match read_checkpoint(disk, &shard_checkpoint_path(shard))? {
+            Found::Missing => {}
+            Found::Damaged => last.unsure = true,
+            Found::Sound(newer) if Some(newer.incarnation) != incarnation => {}
+            Found::Sound(newer) => last.take_newer(newer),
         }
-        oldest_sequences.insert(newer.shard, newer.oldest_sequence);
+    }
+    Ok(last)
+}
+
+impl LastLife {
+    /// Takes what a shard said later than the base.
+    fn take_newer(&mut self, newer: CheckpointFile) {
+        self.oldest_sequences.insert(newer.shard, newer.oldest_sequence);
         for mut partition in newer.partitions {
             let id = id_of(&partition);
-            if let Some(older) = known.get(&id) {
+            if let Some(older) = self.known.get(&id) {
                 partition.segments_end = partition.segments_end.min(older.segments_end);
                 let holds = |record: &&SegmentRecord| record.base_offset < partition.segments_end;
                 partition.segments = older.segments.iter().filter(holds).cloned().collect();
             }
-            known.insert(id, partition);
+            self.known.insert(id, partition);
         }
     }
-    Ok(LastLife { base: Some(base), known, oldest_sequences })
 }
 
-/// Reads a checkpoint. A damaged one counts as missing: what it says can be found out again.
-fn read_checkpoint<D: BlockingDisk>(disk: &D, path: &str) -> Result<Option<CheckpointFile>, RecoveryError> {
+/// Reads a checkpoint.
+fn read_checkpoint<D: BlockingDisk>(disk: &D, path: &str) -> Result<Found, RecoveryError> {
     let bytes = match disk.read_file(Path::new(path), CHECKPOINT_BYTES_MAX) {
         Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) if error.is_not_found() => return Ok(Found::Missing),
         Err(error) => return Err(error.into()),
     };
     match CheckpointFile::decode(&bytes) {
-        Ok(file) => Ok(Some(file)),
+        Ok(file) => Ok(Found::Sound(file)),
         Err(source @ SideFileError::Newer { .. }) => {
             Err(RecoveryError::Newer { path: path.to_owned(), source })
         }
-        Err(_) => Ok(None),
+        Err(error) => {
+            tracing::warn!(path, %error, "a checkpoint is damaged");
+            Ok(Found::Damaged)
+        }
     }
 }
 
@@ -351,3 +383,6 @@ pub fn claim_arena<M: ArenaMemory>(arena: &mut M, options: &RecoveryOptions, sha
     };
     arena.write(0, &owner.encode());
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use super::scan::{Expected, scan};
 use super::{KnownPartition, RecoveryError, RecoveryOptions, RecoveryReport};
-use crate::model::{LeaderEpoch, Offset, ProducerId};
+use crate::model::limits::OFFSET_MAX;
+use crate::model::{Durability, LeaderEpoch, Offset, ProducerId};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
 use crate::storage::checkpoint::{CheckpointPartition, SegmentRecord};
-use crate::storage::partition::PartitionLog;
 use crate::storage::partition::producers::ProducedBatch;
 use crate::storage::partition::segment::{FileState, Segment, SegmentIndex, file_name, parse_file_name};
+use crate::storage::partition::{PartitionLog, reservation_end};
 use crate::storage::seeded_bug::{SeededBug, planted};
 use crate::storage::side_file;
 
@@ -34,12 +35,13 @@ pub(super) fn from_clean(known: &KnownPartition, state: Option<&CheckpointPartit
     log
 }
 
-/// The log after a death (`all_unknown`: and nothing is known of any partition): segments before the recovery point are trusted if their sizes agree, the rest is scanned and cut.
+/// The log after a death: segments before the recovery point are trusted if their sizes agree, the rest is scanned and cut.
+/// `unsure`: a checkpoint cannot be used, and what it said of log starts, gaps and truncations is not known.
 pub(super) fn recover<D: BlockingDisk>(
     disk: &D,
     known: &KnownPartition,
     state: Option<&CheckpointPartition>,
-    all_unknown: bool,
+    unsure: bool,
     options: &RecoveryOptions,
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
@@ -47,7 +49,7 @@ pub(super) fn recover<D: BlockingDisk>(
     let fresh = CheckpointPartition::fresh(known.topic_partition);
     let state = state.unwrap_or(&fresh);
     let segments = VecDeque::new();
-    let mut recovery = Recovery { disk, known, state, all_unknown, options, report, segments };
+    let mut recovery = Recovery { disk, known, state, unsure, options, report, segments };
     recovery.remove_deleted(&mut found)?;
     match recovery.trusted(&found) {
         Ok(first) => recovery.scan_from(&found, first),
@@ -73,9 +75,15 @@ pub(super) fn offline(
 pub(super) fn resume_at_reservation(
     log: &mut PartitionLog,
     state: Option<&CheckpointPartition>,
+    unsure: bool,
     options: &RecoveryOptions,
 ) {
-    let reserved = state.map_or(0, |state| state.reserved_offset);
+    let mut reserved = state.map_or(0, |state| state.reserved_offset);
+    let may_have_reserved = log.config.durability == Durability::Written && !log.segments.is_empty();
+    if unsure && reserved == 0 && may_have_reserved {
+        // It stood in what cannot be read; the next one after what is there would have been no lower.
+        reserved = reservation_end(log.log_start_offset, log.log_end_offset).0.min(OFFSET_MAX);
+    }
     if log.failed || reserved <= log.log_end_offset.0 || planted(options.seeded_bug, SeededBug::ReuseOffset) {
         return;
     }
@@ -122,6 +130,9 @@ pub(super) fn describe(log: &PartitionLog) -> Option<CheckpointPartition> {
     })
 }
 
+/// What is good of each scanned segment, with the length of its file.
+type Kept = Vec<(Segment, u64)>;
+
 struct Damage {
     reason: String,
 }
@@ -130,8 +141,8 @@ struct Recovery<'a, D> {
     disk: &'a D,
     known: &'a KnownPartition,
     state: &'a CheckpointPartition,
-    /// The base is missing or damaged: the log begins where its first segment does.
-    all_unknown: bool,
+    /// A checkpoint is missing or damaged: segments are taken for what they say of themselves.
+    unsure: bool,
     options: &'a RecoveryOptions,
     report: &'a mut RecoveryReport,
     segments: VecDeque<Segment>,
@@ -167,7 +178,10 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         for (place, record) in state.segments.iter().enumerate() {
             let next = state.segments.get(place + 1).map_or(state.segments_end, |next| next.base_offset);
             let there = trusted.iter().any(|&(base, _)| base.0 == record.base_offset);
-            if record.base_offset < state.recovery_segment && !there && next > state.log_start_offset {
+            // Those before the first that is there may have gone with a log start that is not known.
+            let may_have_gone = self.unsure && found.first().is_some_and(|&(base, _)| base.0 >= next);
+            let is_wanted = next > state.log_start_offset && !may_have_gone;
+            if record.base_offset < state.recovery_segment && !there && is_wanted {
                 return Err(Damage { reason: format!("segment {} is missing", record.base_offset) });
             }
         }
@@ -194,11 +208,8 @@ impl<D: BlockingDisk> Recovery<'_, D> {
 
     /// What the index file of a segment that was sealed in the last life says; without one the segment is read whole.
     fn sealed_record(&mut self, base: Offset, length: u64) -> Result<SegmentRecord, Damage> {
-        let path = format!("{}/{}", self.known.folder, file_name(base, "index"));
-        let index = self.disk.read_file(Path::new(&path), INDEX_BYTES_MAX).ok();
-        let index = index.and_then(|bytes| side_file::decode_index(&bytes).ok());
-        if let Some(index) = index.filter(|index| index.segment.base_offset == base.0) {
-            return Ok(index.segment);
+        if let Some(record) = self.read_index(base) {
+            return Ok(record);
         }
         let mut segment = Segment::new(base, 0, 0);
         let expected = Expected { offset: base, leader_epoch: LeaderEpoch(0), skip_crc: false };
@@ -226,30 +237,13 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         let mut log = with_segments(self.known, VecDeque::new(), Offset::ZERO);
         restore(&mut log, self.state);
         log.epochs.truncate(Offset(self.state.recovery_offset));
-        let mut expected = Expected {
-            offset: Offset(self.state.recovery_offset),
-            leader_epoch: log.epochs.latest().unwrap_or(LeaderEpoch(0)),
-            skip_crc: planted(self.options.seeded_bug, SeededBug::MissCrcCheck),
-        };
         let found = found.get(first..).unwrap_or_default();
-        let mut kept = Vec::new();
-        for (place, &(base, length)) in found.iter().enumerate() {
-            let at_recovery_point = base.0 == self.state.recovery_segment;
-            // The segment at the recovery point, and more, may have gone with the log start.
-            if place == 0 && (self.all_unknown || base.0 <= self.state.log_start_offset) && !at_recovery_point
-            {
-                expected.offset = expected.offset.max(base);
-            }
-            if !at_recovery_point && base != expected.offset {
-                break;
-            }
-            let from = if at_recovery_point { self.state.recovery_position } else { 0 };
-            let (segment, next) = self.scan_segment(base, from, expected, &mut log)?;
-            kept.push((segment, length));
-            expected = next;
-        }
+        let (kept, end_offset) = match self.scan_all(found, &mut log)? {
+            Ok(scanned) => scanned,
+            Err(Damage { reason }) => return Ok(offline(self.known, Some(self.state), reason, self.report)),
+        };
         let start = Offset(self.state.log_start_offset);
-        let end_offset = expected.offset.max(start);
+        let end_offset = end_offset.max(start);
         if end_offset.0 < self.state.flushed_offset {
             let known = self.state.flushed_offset;
             let reason = format!("the log ends at {end_offset}, it was on stable media up to {known}");
@@ -269,6 +263,59 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         recovered.epochs = log.epochs;
         recovered.log_start_offset = recovered.log_start_offset.max(start);
         Ok(recovered)
+    }
+
+    /// Scans the segments up to the first that is not the next one. Returns what is good of each, with its file's length, and
+    /// where the log ends.
+    fn scan_all(
+        &mut self,
+        found: &[(Offset, u64)],
+        log: &mut PartitionLog,
+    ) -> Result<Result<(Kept, Offset), Damage>, RecoveryError> {
+        let mut expected = Expected {
+            offset: Offset(self.state.recovery_offset),
+            leader_epoch: log.epochs.latest().unwrap_or(LeaderEpoch(0)),
+            skip_crc: planted(self.options.seeded_bug, SeededBug::MissCrcCheck),
+        };
+        let mut kept = Vec::new();
+        for (place, &(base, length)) in found.iter().enumerate() {
+            let at_recovery_point = base.0 == self.state.recovery_segment;
+            // The segment at the recovery point, and more, may have gone with the log start.
+            let is_start = place == 0 && base.0 <= self.state.log_start_offset && !at_recovery_point;
+            // A log that lost its memory went on at its reservation: what is missing between need not have been there.
+            if is_start || (self.unsure && !at_recovery_point) {
+                expected.offset = expected.offset.max(base);
+            }
+            if !at_recovery_point && base != expected.offset {
+                if !self.unsure {
+                    break;
+                }
+                let reason =
+                    format!("segment {base} begins before offset {}, its predecessor's end", expected.offset);
+                return Ok(Err(Damage { reason }));
+            }
+            let from = if at_recovery_point { self.state.recovery_position } else { 0 };
+            let (segment, next) = self.scan_segment(base, from, expected, log)?;
+            if self.unsure && self.was_sealed_beyond(base, segment.size, length) {
+                let reason = format!("segment {base} is damaged at byte {}", segment.size);
+                return Ok(Err(Damage { reason }));
+            }
+            kept.push((segment, length));
+            expected = next;
+        }
+        Ok(Ok((kept, expected.offset)))
+    }
+
+    /// Whether the segment, of which `good` bytes hold, was sealed with all its `length` bytes: none of them is a torn tail.
+    fn was_sealed_beyond(&self, base: Offset, good: u64, length: u64) -> bool {
+        good < length && self.read_index(base).is_some_and(|index| index.size == length)
+    }
+
+    fn read_index(&self, base: Offset) -> Option<SegmentRecord> {
+        let path = format!("{}/{}", self.known.folder, file_name(base, "index"));
+        let index = self.disk.read_file(Path::new(&path), INDEX_BYTES_MAX).ok();
+        let index = index.and_then(|bytes| side_file::decode_index(&bytes).ok());
+        index.map(|index| index.segment).filter(|segment| segment.base_offset == base.0)
     }
 
     /// Scans one segment from byte `from` on. Returns what is good of it, and what must come next.

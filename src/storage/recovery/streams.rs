@@ -22,6 +22,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Whether it is there from its first frame on: none of its files was used again.
+    pub(super) fn is_whole(&self) -> bool {
+        self.files.values().next().is_none_or(|(header, _)| header.first_sequence <= 1)
+    }
+
     /// Shows all frames from `oldest_sequence` on, in order, up to the first break of the chain.
     ///
     /// # Errors

@@ -9,15 +9,13 @@ use crate::runtime::memory::ArenaMemory;
 use crate::storage::arena::table::ChunkLabel;
 use crate::storage::commit_log::Entry;
 use crate::storage::commit_log::frame::{FrameHeader, kind};
-use crate::storage::partition::PartitionLog;
 use crate::storage::partition::producers::{SequenceError, Verdict};
 use crate::storage::partition::tail::TailChunk;
+use crate::storage::partition::{PartitionLog, RESERVATION_RECORDS, reservation_end};
 use crate::storage::seeded_bug::{SeededBug, planted};
 
 /// Appends to a `written` topic are told apart for flushing only this finely. Unit: bytes.
 const WRITTEN_MERGE_BYTES: u64 = 256 << 10;
-/// Smallest reservation of offsets. Unit: records.
-const RESERVATION_RECORDS: i64 = 1 << 20;
 /// Full blocks that are worth a write of their own. Unit: bytes.
 const WRITE_BEHIND_BYTES: u64 = 512 << 10;
 
@@ -384,10 +382,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         if partition.reserving.is_some() || left > RESERVATION_RECORDS / 2 || !self.commit.has_room(0) {
             return;
         }
-        // Grows with the rate at which reservations are used up: a fast topic asks a few times per second.
-        let used =
-            partition.log_end_offset.since(partition.log_start_offset).clamp(0, RESERVATION_RECORDS << 8);
-        let upto = partition.log_end_offset.plus(RESERVATION_RECORDS.max(used / 8));
+        let upto = reservation_end(partition.log_start_offset, partition.log_end_offset);
         self.push_control(slot, kind::RESERVE, upto, super::files::Control::Reserve { upto });
         if let Some(partition) = self.partition_mut(slot) {
             partition.reserving = Some(upto);

@@ -1,0 +1,274 @@
+//! Recovery of files that a test has made and damaged: what may have been acknowledged stays.
+
+use super::*;
+use crate::model::batch::{BatchHeader, HEADER_BYTES, crc_of};
+use crate::model::limits::BLOCK_BYTES;
+use crate::model::number::index;
+use crate::model::{Durability, Offset, ProducerEpoch, ProducerId};
+use crate::runtime::file::{Access, BlockingFile as _, Caching};
+use crate::runtime::sim::{SimDisk, SimMemory, SimRandom, SimSteps};
+use crate::storage::commit_log::FILE_BYTES_MIN;
+use crate::storage::commit_log::frame::FileHeader;
+use crate::storage::partition::RESERVATION_RECORDS;
+use crate::storage::partition::segment::file_name;
+
+const DIRECTORY: [u8; 16] = [1; 16];
+const FOLDER: &str = "t-0";
+const PARTITION: TopicPartition = TopicPartition { topic_id: TopicId([2; 16]), partition: PartitionIndex(0) };
+/// The life that has ended.
+const LAST: u64 = 6;
+
+/// A data directory of one partition, after a death in life [`LAST`].
+struct Directory {
+    disk: SimDisk,
+    durability: Durability,
+    next_incarnation: u64,
+}
+
+impl Directory {
+    fn new(durability: Durability) -> Self {
+        let disk = SimDisk::new(SimSteps::default(), SimRandom::new(1));
+        for folder in [FOLDER, "checkpoints", "commit-log"] {
+            disk.create_directories(Path::new(folder)).unwrap();
+        }
+        let directory = Self { disk, durability, next_incarnation: LAST + 1 };
+        directory.put_stream(1);
+        directory
+    }
+
+    fn put(&self, path: &str, bytes: &[u8]) {
+        let file = self.disk.open(Path::new(path), Access::Create, Caching::Buffered).unwrap();
+        file.set_length(0).unwrap();
+        file.write_at(0, bytes).unwrap();
+    }
+
+    fn get(&self, path: &str) -> Vec<u8> {
+        self.disk.read_file(Path::new(path), 1 << 30).unwrap()
+    }
+
+    fn damage(&self, path: &str) {
+        let mut bytes = self.get(path);
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        self.put(path, &bytes);
+    }
+
+    /// A stream of the last life without frames, whose first would have had this number.
+    fn put_stream(&self, first_sequence: u64) {
+        let mut file = vec![0; index(FILE_BYTES_MIN)];
+        FileHeader::new(LAST, 1, first_sequence, DIRECTORY, 0).encode_into(&mut file[..BLOCK_BYTES]);
+        self.put("commit-log/0-00000000.clog", &file);
+    }
+
+    fn put_segment(&self, base_offset: i64, bytes: &[u8]) {
+        self.put(&path_of(base_offset, "log"), bytes);
+    }
+
+    /// Gaps between all of them. Returns the bytes.
+    fn put_segments(&self, bases: &[i64]) -> Vec<Vec<u8>> {
+        let contents: Vec<_> = bases.iter().map(|&base| batches(base, 5, 100)).collect();
+        for (&base, bytes) in bases.iter().zip(&contents) {
+            self.put_segment(base, bytes);
+        }
+        contents
+    }
+
+    fn start(&mut self) -> Result<Recovered, RecoveryError> {
+        self.start_with(&[])
+    }
+
+    fn start_with(&mut self, arenas: &[&SimMemory]) -> Result<Recovered, RecoveryError> {
+        let options = RecoveryOptions {
+            directory_id: DIRECTORY,
+            boot_id: [3; 16],
+            incarnation: self.next_incarnation,
+            shard_count: 1,
+            now_ms: 1_700_000_000_000,
+            seeded_bug: None,
+        };
+        let known = KnownPartition {
+            topic_partition: PARTITION,
+            folder: FOLDER.to_owned(),
+            config: LogConfig { durability: self.durability, ..LogConfig::default() },
+            leader_epoch: LeaderEpoch(9),
+        };
+        let recovered = recover(&self.disk, arenas, &[known], &options);
+        if recovered.is_ok() {
+            self.next_incarnation += 1;
+        }
+        recovered
+    }
+
+    /// Starts, and finds these segments as they were, and the log's end behind them.
+    #[track_caller]
+    fn starts_with(&mut self, bases: &[i64], contents: &[Vec<u8>]) {
+        let recovered = self.start().unwrap();
+        assert_eq!(recovered.report.offline, []);
+        let log = &recovered.logs[0];
+        let found: Vec<_> = log.segments.iter().map(|segment| segment.base_offset.0).collect();
+        assert_eq!(found, bases);
+        assert_eq!(log.log_end_offset, Offset(bases.last().unwrap() + 5));
+        for (&base, content) in bases.iter().zip(contents) {
+            assert_eq!(&self.get(&path_of(base, "log")), content, "segment {base}");
+        }
+    }
+
+    fn checkpoint(incarnation: u64, partition: CheckpointPartition) -> Vec<u8> {
+        let partitions = vec![partition];
+        CheckpointFile { incarnation, shard: 0, clean: false, oldest_sequence: 1, partitions }.encode()
+    }
+}
+
+fn path_of(base_offset: i64, suffix: &str) -> String {
+    format!("{FOLDER}/{}", file_name(Offset(base_offset), suffix))
+}
+
+/// A batch of one record with `records_bytes` bytes of something.
+fn batch(base_offset: i64, leader_epoch: i32, records_bytes: usize) -> Vec<u8> {
+    let records = vec![base_offset.to_le_bytes()[0]; records_bytes];
+    let mut header = BatchHeader {
+        base_offset: Offset(base_offset),
+        size_bytes: HEADER_BYTES + records_bytes,
+        leader_epoch: LeaderEpoch(leader_epoch),
+        crc: 0,
+        attributes: 0,
+        last_offset_delta: 0,
+        base_timestamp: 0,
+        max_timestamp: 0,
+        producer_id: ProducerId::NONE,
+        producer_epoch: ProducerEpoch::NONE,
+        base_sequence: -1,
+        record_count: 1,
+    };
+    header.crc = crc_of(&header.encode(), &records);
+    [header.encode().as_slice(), &records].concat()
+}
+
+fn batches(base_offset: i64, count: i64, records_bytes: usize) -> Vec<u8> {
+    (base_offset..base_offset + count).flat_map(|offset| batch(offset, 1, records_bytes)).collect()
+}
+
+const GAPS: [i64; 3] = [0, 1000, 5000];
+
+#[test]
+fn a_log_with_gaps_outlives_the_loss_of_what_can_be_rebuilt() {
+    for durability in [Durability::Synced, Durability::Written] {
+        for segments in [&GAPS[..], &GAPS[1..]] {
+            let mut directory = Directory::new(durability);
+            let contents = directory.put_segments(segments);
+            // Its memory is not lost.
+            let mut memory = SimMemory::new(ARENA_BYTES_MIN, SimSteps::default(), SimRandom::new(1));
+            let owner = ArenaOwner { directory_id: DIRECTORY, boot_id: [3; 16], shard: 0, incarnation: LAST };
+            memory.write(0, &owner.encode());
+            let recovered = directory.start_with(&[&memory]).unwrap();
+            assert_eq!(recovered.logs[0].log_end_offset, Offset(5005), "there was no base");
+            directory.starts_with(segments, &contents);
+            directory.disk.remove(Path::new("commit-log/0-00000000.clog")).unwrap();
+            for damaged in [BASE_PATH, &path_of(1000, "index"), &path_of(5000, "index")] {
+                directory.damage(damaged);
+                directory.starts_with(segments, &contents);
+                directory.disk.remove(Path::new(damaged)).unwrap();
+                directory.starts_with(segments, &contents);
+            }
+        }
+    }
+}
+
+/// The shard's checkpoint alone knew that the log begins at 1000: the base is older, and the frames are gone.
+#[test]
+fn a_log_outlives_the_loss_of_the_shards_checkpoint() {
+    for is_missing in [false, true] {
+        for at_base in [&[][..], &[0, 500]] {
+            let mut directory = Directory::new(Durability::Synced);
+            let contents = directory.put_segments(&GAPS[1..]);
+            let record = |&base_offset: &i64| SegmentRecord {
+                base_offset,
+                size: 4096,
+                max_timestamp: 0,
+                max_timestamp_offset: base_offset,
+            };
+            let base = CheckpointPartition {
+                flushed_offset: 1000,
+                recovery_segment: 1000,
+                recovery_offset: 1000,
+                segments_end: 1000,
+                segments: at_base.iter().map(record).collect(),
+                ..CheckpointPartition::fresh(PARTITION)
+            };
+            let base = if at_base.is_empty() { CheckpointPartition::fresh(PARTITION) } else { base };
+            write_base_of(&directory.disk, LAST, 1, false, vec![base]).unwrap();
+            if is_missing {
+                directory.put_stream(17);
+            } else {
+                directory.put(&shard_checkpoint_path(0), b"no checkpoint");
+            }
+            directory.starts_with(&GAPS[1..], &contents);
+        }
+    }
+}
+
+#[test]
+fn without_a_base_a_start_over_a_damaged_sealed_segment_is_refused_and_nothing_is_removed() {
+    let mut directory = Directory::new(Durability::Synced);
+    directory.put_segments(&GAPS);
+    directory.start().unwrap();
+    directory.disk.remove(Path::new(BASE_PATH)).unwrap();
+    directory.damage(&path_of(1000, "log"));
+    let contents: Vec<_> = GAPS.iter().map(|&base| directory.get(&path_of(base, "log"))).collect();
+    let refused = directory.start().unwrap_err();
+    assert!(
+        matches!(&refused, RecoveryError::Unknown { reason, .. } if reason.contains("1000")),
+        "{refused}"
+    );
+    for (&base, content) in GAPS.iter().zip(&contents) {
+        assert_eq!(&directory.get(&path_of(base, "log")), content, "segment {base}");
+    }
+}
+
+#[test]
+fn segments_that_overlap_are_not_removed_without_a_base() {
+    let mut directory = Directory::new(Durability::Synced);
+    let contents = directory.put_segments(&[0, 3, 1000]);
+    assert!(matches!(directory.start(), Err(RecoveryError::Unknown { .. })));
+    for (&base, content) in [0, 3, 1000].iter().zip(&contents) {
+        assert_eq!(&directory.get(&path_of(base, "log")), content, "segment {base}");
+    }
+}
+
+/// The log of a `written` topic whose memory is lost as well.
+#[test]
+fn a_reservation_is_kept_without_the_base_and_guessed_without_anything() {
+    let reserved = 7_000_000;
+    let known = CheckpointPartition {
+        reserved_offset: reserved,
+        flushed_offset: 5003,
+        recovery_segment: 5000,
+        recovery_offset: 5000,
+        ..CheckpointPartition::fresh(PARTITION)
+    };
+    for (damaged, expected) in [(false, reserved), (true, 5005 + RESERVATION_RECORDS)] {
+        let mut directory = Directory::new(Durability::Written);
+        let contents = directory.put_segments(&GAPS);
+        directory.put(&shard_checkpoint_path(0), &Directory::checkpoint(LAST, known.clone()));
+        if damaged {
+            directory.damage(&shard_checkpoint_path(0));
+        }
+        let recovered = directory.start().unwrap();
+        assert_eq!(recovered.logs[0].log_end_offset, Offset(expected));
+        for (&base, content) in GAPS.iter().zip(&contents) {
+            assert_eq!(&directory.get(&path_of(base, "log")), content, "segment {base}");
+        }
+    }
+}
+
+/// With a base that can be read, what does not follow is a torn tail: the segment before was not on stable media.
+#[test]
+fn with_its_base_a_segment_behind_a_torn_one_goes() {
+    let mut directory = Directory::new(Durability::Written);
+    let contents = directory.put_segments(&[0, 5]);
+    directory.put_segment(0, &contents[0][..contents[0].len() - 1]);
+    write_base_of(&directory.disk, LAST, 0, false, vec![CheckpointPartition::fresh(PARTITION)]).unwrap();
+    let recovered = directory.start().unwrap();
+    assert_eq!(recovered.logs[0].log_end_offset, Offset(4));
+    assert_eq!(recovered.logs[0].segments.len(), 1);
+}

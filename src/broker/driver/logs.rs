@@ -81,16 +81,18 @@ impl Life {
         Ok(recovered)
     }
 
-    /// A log over what was recovered.
+    /// A log over what was recovered. An error gives the arena back, for another attempt.
     pub(super) fn open(
         &self,
         storage: &mut Storage,
         arena: Arena,
         image: &Image,
         recovered: Recovered,
-    ) -> Result<(ShardLog<Arena>, Partitions), Error> {
+    ) -> Result<(ShardLog<Arena>, Partitions), (Arena, Error)> {
         let mut log = ShardLog::new(self.shard_options(), arena, SystemClock.wall_ms());
-        self.open_commit_files(storage, &mut log, &recovered)?;
+        if let Err(error) = self.open_commit_files(storage, &mut log, &recovered) {
+            return Err((log.into_memory(), error));
+        }
         log.remove_trash(recovered.report.trash.clone());
         let partitions = add_partitions(&self.config, image, &mut log, recovered);
         Ok((log, partitions))

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use super::Error;
 use super::control::ToShard;
 use super::shard_loop::ShardLoop;
 
@@ -36,12 +35,8 @@ enum Step {
     Draining { deadline_ms: i64 },
 }
 
-/// Why the shard does not go on.
-pub(super) enum Ended {
-    /// It was told to stop while the disk refused.
-    Stop,
-    Failed(Error),
-}
+/// The shard was told to stop while the disk refused: the next start recovers.
+pub(super) struct StopWished;
 
 impl Rebuild {
     /// Whether no storage operation may be started any more.
@@ -74,7 +69,7 @@ impl Rebuild {
 
 impl ShardLoop {
     /// Takes the next step towards a log that works.
-    pub(super) fn proceed_rebuild(mut self) -> Result<Self, Ended> {
+    pub(super) fn proceed_rebuild(mut self) -> Result<Self, StopWished> {
         match self.rebuild.step {
             Step::Idle => {
                 tracing::error!(
@@ -112,20 +107,25 @@ impl ShardLoop {
     }
 
     /// Recovers and goes on. As long as the disk refuses, it is tried again, and nothing is served.
-    fn begin_anew(self) -> Result<Self, Ended> {
+    fn begin_anew(self) -> Result<Self, StopWished> {
         let mut this = self;
         this.storage.reset();
         let mut mail = Vec::new();
         let revived = this.shard.renew(|mut arena, image| {
             this.life.recovery.incarnation = image.start_count().0;
             loop {
-                match this.life.begin_again(&mut arena, image) {
-                    Ok(recovered) => {
-                        let opened = this.life.open(&mut this.storage, arena, image, recovered);
-                        return opened.map_err(Ended::Failed);
-                    }
-                    Err(error) => tracing::error!(%error, "the log cannot be recovered; it is tried again"),
-                }
+                let error = match this.life.begin_again(&mut arena, image) {
+                    Err(error) => error,
+                    Ok(recovered) => match this.life.open(&mut this.storage, arena, image, recovered) {
+                        Ok(opened) => return Ok(opened),
+                        Err((memory, error)) => {
+                            arena = memory;
+                            this.storage.reset();
+                            error
+                        }
+                    },
+                };
+                tracing::error!(%error, "the log cannot be recovered; it is tried again");
                 this.rebuild.pause(this.now_ms);
                 let mut left_ms = this.rebuild.pause_ms;
                 while left_ms > 0 {
@@ -134,7 +134,7 @@ impl ShardLoop {
                     left_ms -= step_ms;
                     this.from_control.take_all(&mut mail);
                     if mail.iter().any(|message| matches!(message, ToShard::Stop)) {
-                        return Err(Ended::Stop);
+                        return Err(StopWished);
                     }
                 }
             }

@@ -12,7 +12,7 @@ use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::Storage;
 use super::logs::Life;
-use super::rebuild::{Ended, Rebuild};
+use super::rebuild::Rebuild;
 use super::sockets::{Client, Lent};
 use super::token::{Token, is_same};
 use crate::broker::shards::{ConnectionId, Shard};
@@ -108,11 +108,8 @@ impl ShardLoop {
             if self.stop_deadline_ms.is_none()
                 && self.rebuild.is_due(self.shard.must_begin_anew(), self.now_ms)
             {
-                self = match self.proceed_rebuild() {
-                    Ok(this) => this,
-                    Err(Ended::Stop) => return Ok(Stopped { clean: None }),
-                    Err(Ended::Failed(error)) => return Err(error),
-                };
+                let Ok(this) = self.proceed_rebuild() else { return Ok(Stopped { clean: None }) };
+                self = this;
             }
             self.wait()?;
         }

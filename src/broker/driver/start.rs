@@ -219,7 +219,7 @@ pub(super) fn start_shard(
             let _ = ready.send((mail, ring.waker()));
             let workers = client_receiver.recv().map_err(|_| Error::ShardEnded)?;
             let mut storage = Storage::new(life.disk.clone(), workers);
-            let (log, partitions) = life.open(&mut storage, arena, &image, recovered)?;
+            let (log, partitions) = life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
             let config = Arc::clone(&life.config);
             let now_ms = SystemClock.wall_ms();
             let frames = BufferPool::new(frame_bytes_max(&config));

@@ -15,6 +15,7 @@ use ringlog::protocol::kafka::messages::produce::{PartitionProduceData, ProduceR
 use ringlog::protocol::kafka::{Records, Request, Writer};
 use ringlog::protocol::records::{BatchBuilder, Codec, NewRecord};
 use ringlog::runtime::Result as RuntimeResult;
+use ringlog::model::Now;
 use ringlog::runtime::memory::{AlignedBuffer, ArenaMemory};
 use ringlog::storage::operation::{Completion, Operation, Outcome};
 use ringlog::storage::shard::{ReadPiece, ShardLog, ShardOptions};
@@ -88,7 +89,7 @@ impl Bench {
         log.add_commit_file(commit_file, 0, COMMIT_FILE_BYTES);
         let image = Arc::new(state.image().clone());
         let mut shard = Shard::new(log, Arc::clone(&config), image, Partitions::default());
-        shard.set_now(NOW_MS);
+        shard.set_now(Now { steady_ms: NOW_MS, wall_ms: NOW_MS });
         decide(&mut state, &config, &command);
         shard.handle_image(Arc::new(state.image().clone()));
         let connection = shard.open_connection(0);
@@ -123,7 +124,7 @@ impl Bench {
                         let (ReadPiece::Arena { bytes: part, .. } | ReadPiece::Cached { bytes: part, .. }) =
                             &records;
                         bytes += *part as usize;
-                        self.shard.release([records]);
+                        self.shard.release(vec![records]);
                     }
                 }
             }

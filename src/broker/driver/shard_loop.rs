@@ -17,6 +17,7 @@ use super::sockets::{Client, Lent};
 use super::token::{Token, is_same};
 use crate::broker::shards::{ConnectionId, Shard};
 use crate::config::{BrokerConfig, ShardIdle};
+use crate::model::Now;
 use crate::model::number::index;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::mailbox::{Receiver, Sender};
@@ -63,6 +64,7 @@ pub(super) struct ShardLoop {
     pub(super) next_idle_check_ms: i64,
     /// When a stop must be over; `None` while serving.
     pub(super) stop_deadline_ms: Option<i64>,
+    /// Of the steady clock, as all deadlines here.
     pub(super) now_ms: i64,
     /// Questions that found the control thread's mailbox full.
     pub(super) unsent: VecDeque<FromShard>,
@@ -87,8 +89,9 @@ impl ShardLoop {
         let mut mail = Vec::new();
         loop {
             self.last_turn_ms = self.now_ms;
-            self.now_ms = SystemClock.wall_ms();
-            self.shard.set_now(self.now_ms);
+            let now = read_clocks();
+            self.now_ms = now.steady_ms;
+            self.shard.set_now(now);
             while let Some(completion) = self.ring.next_completion() {
                 self.handle(completion);
             }
@@ -99,7 +102,7 @@ impl ShardLoop {
             for message in mail.drain(..) {
                 self.handle_mail(message);
             }
-            self.handle_time();
+            self.handle_time(now);
             self.settle();
             self.relieve();
             if let Some(stopped) = self.poll_stopped() {
@@ -282,8 +285,8 @@ impl ShardLoop {
         }
     }
 
-    fn handle_time(&mut self) {
-        self.shard.handle_time(self.now_ms);
+    fn handle_time(&mut self, now: Now) {
+        self.shard.handle_time(now);
         let now_ms = self.now_ms;
         let due: Vec<usize> =
             self.accept_again.iter().filter(|(when, _)| *when <= now_ms).map(|&(_, number)| number).collect();
@@ -370,4 +373,10 @@ impl ShardLoop {
         });
         Ok(self.ring.submit_and_wait(timeout)?)
     }
+}
+
+/// Both clocks.
+pub(super) fn read_clocks() -> Now {
+    let steady_ms = i64::try_from(SystemClock.now().nanoseconds() / 1_000_000).unwrap_or(i64::MAX);
+    Now { steady_ms, wall_ms: SystemClock.wall_ms() }
 }

@@ -219,9 +219,10 @@ pub(super) fn start_shard(
             let _ = ready.send((mail, ring.waker()));
             let workers = client_receiver.recv().map_err(|_| Error::ShardEnded)?;
             let mut storage = Storage::new(life.disk.clone(), workers);
-            let (log, partitions) = life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
+            let (log, partitions) =
+                life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
             let config = Arc::clone(&life.config);
-            let now_ms = SystemClock.wall_ms();
+            let now_ms = super::shard_loop::read_clocks().steady_ms;
             let frames = BufferPool::new(frame_bytes_max(&config));
             let shard_loop = ShardLoop {
                 shard: Shard::new(log, Arc::clone(&config), image, partitions),

@@ -22,7 +22,7 @@ const SPARE_NAME_BYTES_MAX: usize = 4 << 10;
 pub struct Append {
     pub request: RequestId,
     pub acks: i16,
-    /// Unit: ms of the wall clock.
+    /// Unit: ms of the steady clock.
     pub deadline_ms: i64,
     /// The body is the last so many bytes of the frame.
     pub body_bytes: usize,

@@ -70,7 +70,7 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
         .flat_map(|topic| &topic.parts)
         .map(|part| read_part(owner, &fetch, none_known, part, &mut gathered))
         .collect();
-    let expired = owner.now_ms >= fetch.deadline_ms;
+    let expired = owner.now.steady_ms >= fetch.deadline_ms;
     // Data that is on its way from the disk is worth a wait even at the deadline, unless there is some already.
     let waits_for_disk = gathered.pending && gathered.bytes == 0 && !gathered.urgent;
     let enough = gathered.bytes >= fetch.bytes_min && gathered.bytes > 0 || fetch.bytes_min == 0;
@@ -253,7 +253,7 @@ pub(super) fn give_up_all<M: ArenaMemory>(owner: &mut Owner<M>) {
 
 /// Answers fetches whose time is up, with whatever there is.
 pub(super) fn handle_time<M: ArenaMemory>(owner: &mut Owner<M>) {
-    while let Some(fetch) = owner.fetches.poll_expired(owner.now_ms) {
+    while let Some(fetch) = owner.fetches.poll_expired(owner.now.steady_ms) {
         try_answer(owner, fetch);
     }
 }

@@ -21,6 +21,7 @@ use super::purgatory::list_offsets::{Lists, PendingList};
 use super::purgatory::produce::{PendingId, Produces};
 use super::shards::ConnectionId;
 use crate::config::BrokerConfig;
+use crate::model::Now;
 use crate::model::image::Image;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::checkpoint::CheckpointPartition;
@@ -74,8 +75,8 @@ pub struct Owner<M> {
     produces: Produces,
     fetches: Fetches,
     lists: Lists,
-    /// Wall clock of this turn, ms.
-    now_ms: i64,
+    /// When this turn began.
+    now: Now,
     /// Arena bytes that replies hold until they are sent.
     pinned_bytes: u64,
     answers: VecDeque<Answer>,
@@ -92,7 +93,7 @@ impl<M: ArenaMemory> Owner<M> {
             produces: Produces::default(),
             fetches: Fetches::default(),
             lists: Lists::default(),
-            now_ms: 0,
+            now: Now::default(),
             pinned_bytes: 0,
             answers: VecDeque::new(),
         }
@@ -154,28 +155,43 @@ impl<M: ArenaMemory> Owner<M> {
         }
     }
 
-    /// The wall clock of this turn, ms.
-    pub const fn set_now(&mut self, now_ms: i64) {
-        self.now_ms = now_ms;
+    /// When this turn began.
+    #[must_use]
+    pub const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// A turn begins.
+    pub fn set_now(&mut self, now: Now) {
+        if now.wall_ms < self.now.wall_ms {
+            self.log.handle_clock_set_back(now.wall_ms);
+        }
+        self.now = now;
     }
 
     /// Does what is due.
     pub fn handle_time(&mut self) {
-        if self.now_ms >= self.log.next_deadline_ms() {
-            self.log.handle_time(self.now_ms);
+        if self.now.wall_ms >= self.log.next_deadline_ms() {
+            self.log.handle_time(self.now.wall_ms);
         }
         fetch::handle_time(self);
         produce::handle_time(self);
         list_offsets::handle_time(self);
     }
 
-    /// When [`Self::handle_time`] has something to do. Unit: ms of the wall clock.
+    /// When [`Self::handle_time`] has something to do. Unit: ms of the steady clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> i64 {
+        let Now { steady_ms, wall_ms } = self.now;
         if self.lists.has_work() {
-            return self.now_ms;
+            return steady_ms;
         }
-        self.log.next_deadline_ms().min(self.fetches.next_deadline_ms()).min(self.produces.next_deadline_ms())
+        // The log's are of the wall clock, which it stamps batches and judges their age by.
+        let log_deadline_ms = match self.log.next_deadline_ms() {
+            i64::MAX => i64::MAX,
+            when => steady_ms.saturating_add(when.saturating_sub(wall_ms)),
+        };
+        log_deadline_ms.min(self.fetches.next_deadline_ms()).min(self.produces.next_deadline_ms())
     }
 
     /// Makes, changes and deletes partitions so that they are those of the image `new`.

@@ -91,7 +91,7 @@ fn append_part<M: ArenaMemory>(
             return Ok(());
         }
     };
-    match owner.log.append(slot, bytes, header, owner.now_ms) {
+    match owner.log.append(slot, bytes, header, owner.now.wall_ms) {
         Err(AppendError::Busy) => return Err(Busy),
         Ok(appended) => {
             part.base_offset = appended.base_offset.0;
@@ -154,7 +154,7 @@ pub(super) fn handle_deleted<M: ArenaMemory>(owner: &mut Owner<M>, slot: Partiti
 
 /// Answers requests whose time is up.
 pub(super) fn handle_time<M: ArenaMemory>(owner: &mut Owner<M>) {
-    while let Some(expired) = owner.produces.poll_expired(owner.now_ms) {
+    while let Some(expired) = owner.produces.poll_expired(owner.now.steady_ms) {
         // Its frame may be among those that wait for room, and is not needed any more.
         owner.answers.push_back(Answer::Room);
         owner.answers.push_back(Answer::Appended(expired));

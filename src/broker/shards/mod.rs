@@ -19,6 +19,7 @@ use super::owner::partitions::Partitions;
 use super::owner::{self, Answer, Ask, Owner};
 use super::purgatory::produce::PendingId;
 use crate::config::BrokerConfig;
+use crate::model::Now;
 use crate::model::image::Image;
 use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
 use crate::runtime::memory::ArenaMemory;
@@ -94,7 +95,7 @@ pub struct Shard<M> {
     pub(in crate::broker) image: Arc<Image>,
     pub(in crate::broker) producer_ids: ProducerIds,
     pub(in crate::broker) asked: Asked,
-    /// Wall clock of this turn, ms.
+    /// Steady clock of this turn, ms.
     pub(in crate::broker) now_ms: i64,
     questions: VecDeque<ControlQuestion>,
     seats: Vec<Seat>,
@@ -154,8 +155,10 @@ impl<M: ArenaMemory> Shard<M> {
     ) -> Result<Self, E> {
         assert!(self.is_detached(), "replies hold the log's memory");
         let Self { owner, config, image, .. } = self;
+        let now = owner.now();
         let (log, partitions) = revive(owner.into_memory(), &image)?;
-        let owner = Owner::new(log, Arc::clone(&config), partitions);
+        let mut owner = Owner::new(log, Arc::clone(&config), partitions);
+        owner.set_now(now);
         Ok(Self { owner, config, image, ..self })
     }
 
@@ -296,10 +299,10 @@ impl<M: ArenaMemory> Shard<M> {
         self.take_answers();
     }
 
-    /// The wall clock of this turn, ms.
-    pub const fn set_now(&mut self, now_ms: i64) {
-        self.now_ms = now_ms;
-        self.owner.set_now(now_ms);
+    /// A turn begins.
+    pub fn set_now(&mut self, now: Now) {
+        self.now_ms = now.steady_ms;
+        self.owner.set_now(now);
     }
 
     /// No request is taken any more; everything in the logs is written and sealed.
@@ -321,13 +324,13 @@ impl<M: ArenaMemory> Shard<M> {
     }
 
     /// Does what is due.
-    pub fn handle_time(&mut self, now_ms: i64) {
-        self.set_now(now_ms);
+    pub fn handle_time(&mut self, now: Now) {
+        self.set_now(now);
         self.owner.handle_time();
         self.take_answers();
     }
 
-    /// When [`Self::handle_time`] has something to do. Unit: ms of the wall clock.
+    /// When [`Self::handle_time`] has something to do. Unit: ms of the steady clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> i64 {
         self.owner.next_deadline_ms()

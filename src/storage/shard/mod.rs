@@ -303,6 +303,21 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.next_round_ms.min(self.next_retention_ms).min(removal).min(flush).min(retry)
     }
 
+    /// The wall clock was set back to `now_ms`: what was to be done in a second is still to be done in a second.
+    pub fn handle_clock_set_back(&mut self, now_ms: i64) {
+        let back_ms = self.now_ms.saturating_sub(now_ms).max(0);
+        let earlier = |when: i64| if when == i64::MAX { when } else { when.saturating_sub(back_ms) };
+        self.now_ms = now_ms;
+        self.next_round_ms = earlier(self.next_round_ms);
+        self.next_retention_ms = earlier(self.next_retention_ms);
+        self.commit_retry_ms = self.commit_retry_ms.map(earlier);
+        let flushes = std::mem::take(&mut self.flush_deadlines);
+        self.flush_deadlines = flushes.into_iter().map(|(when, slot)| (earlier(when), slot)).collect();
+        let removals = std::mem::take(&mut self.removals);
+        self.removals =
+            removals.into_iter().map(|((when, number), files)| ((earlier(when), number), files)).collect();
+    }
+
     /// Does what is due at `now_ms`.
     pub fn handle_time(&mut self, now_ms: i64) {
         self.now_ms = now_ms;

@@ -172,3 +172,16 @@ fn a_partition_that_a_fetch_names_again_counts_as_it_is_named_last() {
     assert_eq!(broker.fetch_looks(), before + 1);
     assert!((records.len()..records.len() + 200).contains(&answer.len()), "{} bytes", answer.len());
 }
+
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+    let mut broker = broker_with_topic();
+    let records = batch(&[1_000]);
+    fetch(&mut broker, records.len() * 10, 1 << 20);
+    broker.pause(Duration::from_secs(1));
+    broker.set_clock_back(3_600_000);
+    broker.pause(Duration::from_secs(58));
+    assert_eq!(broker.answer_now(), None);
+    broker.pause(Duration::from_secs(2));
+    assert!(broker.answer_now().is_some());
+}

@@ -20,6 +20,7 @@ use ringlog::broker::shards::control::ControlAnswer;
 use ringlog::broker::shards::{ConnectionId, FrameFate, Shard};
 use ringlog::config::{BrokerConfig, Machine};
 use ringlog::controller::state::{Command, Context, Refusal, Reply, State};
+use ringlog::model::Now;
 use ringlog::model::image::{BrokerImage, Endpoint};
 use ringlog::model::{BrokerId, ClusterId};
 use ringlog::runtime::Result as RuntimeResult;
@@ -56,6 +57,7 @@ pub struct MemoryBroker {
     reads: u64,
     turns: u64,
     reads_replies: bool,
+    set_back_ms: i64,
 }
 
 impl MemoryBroker {
@@ -86,7 +88,7 @@ impl MemoryBroker {
         let files = commit_files(&disk, &mut log);
         let image = Arc::new(state.image().clone());
         let mut shard = Shard::new(log, Arc::clone(&config), image, Partitions::default());
-        shard.set_now(START_MS);
+        shard.set_now(Now { steady_ms: START_MS, wall_ms: START_MS });
         let connection = shard.open_connection(0);
         Self {
             shard,
@@ -104,6 +106,7 @@ impl MemoryBroker {
             reads: 0,
             turns: 0,
             reads_replies: true,
+            set_back_ms: 0,
         }
     }
 
@@ -240,11 +243,21 @@ impl MemoryBroker {
         }
     }
 
+    fn handle_time(&mut self) {
+        let wall_ms = self.now_ms - self.set_back_ms;
+        self.shard.handle_time(Now { steady_ms: self.now_ms, wall_ms });
+    }
+
+    /// From the next turn on, the wall clock is so much behind.
+    pub const fn set_clock_back(&mut self, by_ms: i64) {
+        self.set_back_ms = by_ms;
+    }
+
     /// Lets time pass until the next thing is due.
     fn wait(&mut self) {
         self.now_ms = self.shard.next_deadline_ms().clamp(self.now_ms, self.now_ms + 60_000);
         self.turns += 1;
-        self.shard.handle_time(self.now_ms);
+        self.handle_time();
         self.settle();
     }
 }
@@ -295,7 +308,7 @@ impl Broker for MemoryBroker {
         let end_ms = self.now_ms + i64::try_from(time.as_millis()).expect("a short time");
         while self.now_ms < end_ms {
             self.now_ms = self.shard.next_deadline_ms().clamp(self.now_ms + 1, end_ms);
-            self.shard.handle_time(self.now_ms);
+            self.handle_time();
             self.settle();
         }
     }

@@ -6,7 +6,10 @@ use super::listener::Listener;
 use super::properties::{Property, parse_properties};
 use super::table::BrokerConfig;
 use super::values::Values;
-use crate::model::limits::BLOCK_BYTES;
+use crate::model::limits::{BLOCK_BYTES, PRODUCER_BYTES, PRODUCERS_PER_SHARD_MAX};
+
+/// Part of `memory.bytes` that producer state may take.
+const PRODUCERS_SHARE: usize = 16;
 
 /// What defaults and checks must know of the machine; whoever starts the broker measures it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,21 @@ impl BrokerConfig {
         config.check_spinning(machine)?;
         config.topic_defaults.durability = super::topic::default_durability(&config);
         Ok(config)
+    }
+
+    /// Idempotent producers that a shard remembers at most: as many as a sixteenth of `memory.bytes` holds.
+    #[must_use]
+    pub fn producers_max(&self) -> usize {
+        (self.memory_bytes / PRODUCERS_SHARE / PRODUCER_BYTES).min(PRODUCERS_PER_SHARD_MAX)
+    }
+
+    /// What `memory.bytes` leaves for requests and replies, beside the arena, the read cache and producer state.
+    #[must_use]
+    pub fn request_bytes_left(&self) -> usize {
+        self.memory_bytes
+            .saturating_sub(self.arena_bytes)
+            .saturating_sub(self.read_cache_bytes)
+            .saturating_sub(self.producers_max() * PRODUCER_BYTES)
     }
 
     /// Joins `advertised.listeners` to the listeners.
@@ -92,12 +110,11 @@ impl BrokerConfig {
 
     fn check_requests(&self) -> Result<(), Error> {
         const KEY: &str = "socket.request.max.bytes";
-        let left = self.memory_bytes.saturating_sub(self.arena_bytes).saturating_sub(self.read_cache_bytes);
-        if self.socket_request_max_bytes > left {
+        if self.socket_request_max_bytes > self.request_bytes_left() {
             return self.contradiction(
                 KEY,
                 "memory.bytes",
-                "the arena and the read cache leave no room for it",
+                "arena, read cache and producer state leave no room for it",
             );
         }
         let largest = u64::try_from(self.socket_request_max_bytes).unwrap_or(u64::MAX);
@@ -178,8 +195,10 @@ pub(super) fn read_cache_bytes(values: &Values, _: Machine) -> u64 {
 
 /// Default of `socket.request.max.bytes`; 1 when nothing is left, which the checks then refuse.
 pub(super) fn socket_request_max_bytes(values: &Values, _: Machine) -> u64 {
+    let memory_bytes = values.number("memory.bytes");
     let taken = values.number("arena.bytes").saturating_add(values.number("read.cache.bytes"));
-    values.number("memory.bytes").saturating_sub(taken).clamp(1, 100 * MIB)
+    let left = memory_bytes.saturating_sub(taken).saturating_sub(memory_bytes / PRODUCERS_SHARE as u64);
+    left.clamp(1, 100 * MIB)
 }
 
 fn whole_mib(bytes: u64) -> u64 {

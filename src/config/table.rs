@@ -144,7 +144,7 @@ settings! {
             honoured_by: "broker/connection: idle timer",
         }
         memory_bytes: usize = "memory.bytes" {
-            meaning: "Bounds the sum of pools, inbound frames, caches and the bytes held for replies.",
+            meaning: "Bounds the sum of pools, inbound frames, caches, producer state (a sixteenth) and the bytes held for replies.",
             kind: Kind::long(16 * MIB, 1 << 46), unit: Unit::Bytes,
             default: DefaultValue::Computed { rule: "a quarter of the RAM, at most 1 GiB", compute: memory_bytes },
             reason: "leaves the machine to its other programs until told otherwise",
@@ -175,7 +175,7 @@ settings! {
             meaning: "Largest request; a connection that announces a larger one is closed.",
             kind: Kind::int(1, INT_MAX), unit: Unit::Bytes,
             default: DefaultValue::Computed {
-                rule: "104857600, or what memory.bytes leaves beside the arena and the read cache if that is less",
+                rule: "104857600, or what memory.bytes leaves beside arena, read cache and producer state if that is less",
                 compute: socket_request_max_bytes,
             },
             reason: "Kafka's default, unless such a request could never be admitted",
@@ -202,7 +202,7 @@ settings! {
             honoured_by: "storage: retention",
         }
         producer_id_expiration_ms: u64 = "producer.id.expiration.ms" {
-            meaning: "A partition forgets an idempotent producer that has not written to it for this long.",
+            meaning: "A partition forgets an idempotent producer that has not written to it for this long, or earlier if there are too many: a shard keeps one per 16 KiB of memory.bytes (at most 1048576), a partition 65536.",
             kind: Kind::int(1, INT_MAX), unit: Unit::Milliseconds, default: DefaultValue::Text("86400000"),
             reason: "Kafka's default: a day, longer than producers retry",
             honoured_by: "storage: producer state",

@@ -9,6 +9,16 @@ pub const TOPIC_NAME_CHARS_MAX: usize = 249;
 /// Batches remembered per producer for the detection of duplicates (KIP-98: five in flight).
 pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 
+/// What a producer of a partition counts for in memory: its entry, room for the batches remembered and as many under way. Unit:
+/// bytes.
+pub const PRODUCER_BYTES: usize = 1024;
+
+/// Producers that one partition remembers: over it those that have been idle longest are forgotten.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 1 << 16;
+
+/// Producers that all partitions of a shard remember, however much memory there is: bounds checkpoints.
+pub const PRODUCERS_PER_SHARD_MAX: usize = 1 << 20;
+
 /// A synced append of this size or more goes straight to its segment if that can be written at once; a smaller one, and one that
 /// would have to wait for its segment to be made, through the commit log. Unit: bytes.
 pub const DIRECT_APPEND_BYTES_MIN: usize = 64 * 1024;

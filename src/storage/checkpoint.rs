@@ -11,6 +11,10 @@ use super::side_file::{self, Kind, SideFileError};
 use crate::model::limits::{OFFSET_MAX, SEGMENT_BYTES_MAX};
 use crate::model::{Offset, ProducerEpoch, ProducerId, TopicPartition};
 
+/// Largest checkpoint that is read. What the shards say, and so the base, stays well below it: producers, partitions and their
+/// number are bounded. Unit: bytes.
+pub const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
+
 /// Path of the base, relative to the data directory.
 pub const BASE_PATH: &str = "checkpoints/base";
 
@@ -220,6 +224,7 @@ impl From<&ProducedBatchRecord> for ProducedBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::limits::{PARTITIONS_MAX, PRODUCERS_PER_SHARD_MAX};
 
     fn decoded(partition: CheckpointPartition) -> Result<CheckpointFile, SideFileError> {
         let partitions = vec![partition];
@@ -251,5 +256,37 @@ mod tests {
         assert_eq!(decoded(wrong), Err(SideFileError::Numbers));
         let wrong = CheckpointPartition { flushed_offset: -1, ..good };
         assert_eq!(decoded(wrong), Err(SideFileError::Numbers));
+    }
+
+    /// With as many producers as shards may remember, twice (those of partitions that are not served are told from what was known),
+    /// and as many partitions as there may be, each of 16 leader epochs.
+    #[test]
+    fn the_largest_checkpoint_can_be_read_again() {
+        let record = |n: i64| ProducedBatchRecord {
+            epoch: 0,
+            base_sequence: 0,
+            last_sequence: 0,
+            base_offset: n,
+            end_offset: n,
+            timestamp: n,
+        };
+        let producer =
+            |n| ProducerRecord { producer_id: n, last_append_ms: n, batches: (0..5).map(record).collect() };
+        let bytes_of = |partitions: Vec<CheckpointPartition>| {
+            CheckpointFile { incarnation: 1, shard: 1, clean: false, oldest_sequence: 0, partitions }
+                .encode()
+                .len()
+        };
+        let epochs = (0..16).map(|epoch| (epoch, i64::from(epoch))).collect();
+        let plain = CheckpointPartition { epochs, ..CheckpointPartition::default() };
+        let with_producers = CheckpointPartition {
+            producers: (0..1_000).map(producer).collect(),
+            ..CheckpointPartition::default()
+        };
+        let per_producer = bytes_of(vec![with_producers]).div_ceil(1_000);
+        let per_partition = bytes_of(vec![plain; 1_000]).div_ceil(1_000);
+        let largest = 2 * PRODUCERS_PER_SHARD_MAX * per_producer
+            + usize::try_from(PARTITIONS_MAX).unwrap() * per_partition;
+        assert!(largest <= CHECKPOINT_BYTES_MAX, "{per_producer} and {per_partition} bytes: {largest}");
     }
 }

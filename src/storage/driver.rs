@@ -91,7 +91,7 @@ fn attempt<D: BlockingDisk>(
             }
         }
         Task::Close { .. } => {}
-        Task::Replace { path, bytes } => disk.replace_file(Path::new(path), bytes)?,
+        Task::WriteCheckpoint { path, file } => disk.replace_file(Path::new(path), &file.encode())?,
         Task::Rename { from, to, folder_file: (name, contents) } => {
             let found = match disk.read_file(&Path::new(from).join(name), contents.len() + 1) {
                 Err(error) if error.is_not_found() => None,

@@ -6,6 +6,7 @@
 use crate::runtime::memory::AlignedBuffer;
 
 use super::arena::ChunkId;
+use super::checkpoint::CheckpointFile;
 
 /// Names an operation until its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +60,8 @@ pub enum Task {
     Seal { file: FileId, bytes: u64, side_files: Vec<(String, Vec<u8>)> },
     /// Forget `file`.
     Close { file: FileId },
-    /// Replace the file at `path` atomically by `bytes`, durable.
-    Replace { path: String, bytes: Vec<u8> },
+    /// Replace the file at `path` atomically by `file`, durable. It may be large: whoever carries this out encodes it.
+    WriteCheckpoint { path: String, file: Box<CheckpointFile> },
     /// Make a commit-log file of `bytes` zeros, already written and durable, and open it as `file`.
     CreateCommitFile { file: FileId, path: String, bytes: u64 },
     /// Rename the folder `from` to `to`, durable. Nothing happens unless `folder_file` is in it: without that it is another's,

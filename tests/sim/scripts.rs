@@ -1,5 +1,7 @@
 //! Short stories: what a long run has found once, told so that it is met every time.
 
+mod producers;
+
 use std::path::Path;
 
 use ringlog::model::batch::BatchHeader;
@@ -34,19 +36,24 @@ struct Shard {
 impl Shard {
     /// `seed` decides in which order operations end.
     fn new(seed: u64) -> Self {
+        Self::with_options(seed, |_| {})
+    }
+
+    fn with_options(seed: u64, change: impl FnOnce(&mut ShardOptions)) -> Self {
         let mut random = SimRandom::new(seed);
         let steps = SimSteps::default();
         let disk = SimDisk::new(steps.clone(), random.fork());
         disk.create_directories(Path::new("checkpoints")).expect("room on the disk");
         let arena_bytes = ARENA_BYTES_MIN + 7 * (SLAB_BYTES as usize + 4096);
         let memory = SimMemory::new(arena_bytes, steps.clone(), random.fork());
-        let options = ShardOptions {
+        let mut options = ShardOptions {
             retained_bytes: 0,
             read_cache_bytes: 256 << 10,
             flush_interval_ms: 10,
             commit_bytes_max: 2 * FILE_BYTES_MIN,
             ..ShardOptions::default()
         };
+        change(&mut options);
         let mut io = ShardIo::new(ShardLog::new(options, memory, NOW_MS), disk.clone(), steps);
         for number in 1..=2 {
             let path = commit_file_path(0, number);

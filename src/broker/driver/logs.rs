@@ -110,6 +110,7 @@ impl Life {
             open_files_max: index(self.segment_files()),
             retained_bytes: config.arena_bytes as u64 / 4,
             read_cache_bytes: config.read_cache_bytes as u64,
+            producers_max: config.producers_max(),
             producer_expiration_ms: signed(config.producer_id_expiration_ms),
             retention_interval_ms: signed(config.log_retention_check_interval_ms),
             ..ShardOptions::default()

@@ -64,13 +64,11 @@ impl Memory {
     }
 }
 
-/// Room for requests and replies: what `memory.bytes` leaves beside the arena and the read cache.
+/// Room for requests and replies: what `memory.bytes` leaves beside the arena, the read cache and producer state.
 #[must_use]
 pub fn frame_bytes_max(config: &BrokerConfig) -> usize {
     config
-        .memory_bytes
-        .saturating_sub(config.arena_bytes)
-        .saturating_sub(config.read_cache_bytes)
+        .request_bytes_left()
         .min(config.queued_max_request_bytes.map_or(usize::MAX, index))
         .max(config.socket_request_max_bytes + 4096)
 }

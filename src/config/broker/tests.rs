@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Kind, SETTINGS, ShardCores, parse_override};
+use crate::model::limits::PRODUCER_BYTES;
 use crate::model::{BrokerId, Durability};
 
 const MACHINE: Machine = Machine { memory_bytes: 16 << 30, cpu_count: 4 };
@@ -51,7 +52,8 @@ fn with_nothing_given_a_broker_serves_this_machine() {
 fn defaults_agree_with_each_other_on_any_machine() {
     for memory_bytes in [0, 1, 64 << 20, 100 << 20, 256 << 20, 1 << 30, 3 << 30, u64::MAX] {
         let config = BrokerConfig::load(None, &[], Machine { memory_bytes, cpu_count: 1 }).unwrap();
-        let sum = config.arena_bytes + config.read_cache_bytes + config.socket_request_max_bytes;
+        let producers = config.producers_max() * PRODUCER_BYTES;
+        let sum = config.arena_bytes + config.read_cache_bytes + producers + config.socket_request_max_bytes;
         assert!(sum <= config.memory_bytes, "{memory_bytes}");
     }
 }

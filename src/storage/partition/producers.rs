@@ -2,9 +2,15 @@
 //!
 //! Rules are those of Kafka 4.x: without state any first sequence is accepted; a new epoch over known state begins at 0.
 //! State advances at append. What a snapshot describes is cut at an offset that is durable.
+//!
+//! Any id that a client makes up is a producer: who holds the state bounds it with [`Producers::forget_idle`]. A producer that was
+//! forgotten is as one that expired, never an error.
 
-use std::collections::{BTreeMap, VecDeque};
+mod recency;
 
+use std::collections::VecDeque;
+
+use self::recency::Recency;
 use crate::model::batch::{BatchHeader, sequence_plus};
 use crate::model::limits::PRODUCER_BATCHES_REMEMBERED;
 use crate::model::{Offset, ProducerEpoch, ProducerId};
@@ -46,10 +52,13 @@ pub enum SequenceError {
     OutOfOrder { expected: i32, found: i32 },
 }
 
-/// All producers of one partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Room for more batches than this is given back once they are durable.
+const BATCHES_ROOM: usize = 16;
+
+/// All producers of one partition, in the order of their last appends.
+#[derive(Clone, Debug, Default)]
 pub struct Producers {
-    known: BTreeMap<i64, Producer>,
+    known: Recency<Producer>,
 }
 
 impl Producers {
@@ -58,7 +67,7 @@ impl Producers {
     /// # Errors
     /// `Fenced`, `OutOfOrder`.
     pub fn check(&self, header: &BatchHeader) -> Result<Verdict, SequenceError> {
-        let Some(producer) = self.known.get(&header.producer_id.0) else { return Ok(Verdict::Append) };
+        let Some(producer) = self.known.get(header.producer_id.0) else { return Ok(Verdict::Append) };
         if header.producer_epoch < producer.epoch {
             return Err(SequenceError::Fenced { current: producer.epoch, found: header.producer_epoch });
         }
@@ -96,11 +105,9 @@ impl Producers {
             end_offset: header.end_offset(),
             timestamp: header.max_timestamp,
         };
-        let producer = self.known.entry(header.producer_id.0).or_insert_with(|| Producer {
-            epoch: header.producer_epoch,
-            batches: VecDeque::new(),
-            last_append_ms: now_ms,
-        });
+        let new =
+            || Producer { epoch: header.producer_epoch, batches: VecDeque::new(), last_append_ms: now_ms };
+        let Some(producer) = self.known.use_or_insert(header.producer_id.0, new) else { return };
         producer.epoch = header.producer_epoch;
         producer.last_append_ms = now_ms;
         producer.batches.push_back(batch);
@@ -112,16 +119,41 @@ impl Producers {
         {
             producer.batches.pop_front();
         }
+        let capacity = producer.batches.capacity();
+        if capacity > BATCHES_ROOM && producer.batches.len() < capacity / 4 {
+            producer.batches.shrink_to((capacity / 2).max(BATCHES_ROOM));
+        }
+    }
+
+    /// Whether something is known of this producer.
+    #[must_use]
+    pub fn contains(&self, id: ProducerId) -> bool {
+        self.known.get(id.0).is_some()
+    }
+
+    /// Whether the producer that has been idle longest has nothing at or behind `acknowledged`: then it may be forgotten.
+    #[must_use]
+    pub fn has_idle(&self, acknowledged: Offset) -> bool {
+        let last = self.known.oldest().and_then(|producer| producer.batches.back());
+        last.is_some_and(|last| last.end_offset <= acknowledged)
+    }
+
+    /// Forgets those that have been idle longest until `count` are left, but none with a batch that ends behind
+    /// `acknowledged`.
+    pub fn forget_idle(&mut self, count: usize, acknowledged: Offset) {
+        while self.known.len() > count && self.has_idle(acknowledged) {
+            self.known.forget_oldest();
+        }
     }
 
     /// Forgets producers that appended nothing since `deadline_ms`.
     pub fn expire(&mut self, deadline_ms: i64) {
-        self.known.retain(|_, producer| producer.last_append_ms >= deadline_ms);
+        self.known.retain(|producer| producer.last_append_ms >= deadline_ms);
     }
 
     /// Forgets batches at or behind `end_offset` (truncation). A producer left without batches is forgotten.
     pub fn truncate(&mut self, end_offset: Offset) {
-        self.known.retain(|_, producer| {
+        self.known.retain(|producer| {
             producer.batches.retain(|batch| batch.end_offset <= end_offset);
             if let Some(last) = producer.batches.back() {
                 producer.epoch = last.epoch;
@@ -130,28 +162,30 @@ impl Producers {
         });
     }
 
-    /// The state as it was when the log ended at `flushed_offset`: at most five batches per producer.
+    /// The state as it was when the log ended at `flushed_offset`: at most five batches per producer. In the order of their last
+    /// appends.
     #[must_use]
     pub fn snapshot(&self, flushed_offset: Offset) -> Vec<(ProducerId, i64, Vec<ProducedBatch>)> {
-        let mut entries = Vec::new();
-        for (&id, producer) in &self.known {
-            let durable: Vec<ProducedBatch> =
-                producer.batches.iter().filter(|batch| batch.end_offset <= flushed_offset).copied().collect();
-            let skipped = durable.len().saturating_sub(PRODUCER_BATCHES_REMEMBERED);
-            if let Some(kept) = durable.get(skipped..)
-                && !kept.is_empty()
-            {
-                entries.push((ProducerId(id), producer.last_append_ms, kept.to_vec()));
+        let mut entries = Vec::with_capacity(self.known.len());
+        for (id, producer) in self.known.iter() {
+            let durable = producer.batches.partition_point(|batch| batch.end_offset <= flushed_offset);
+            let skipped = durable.saturating_sub(PRODUCER_BATCHES_REMEMBERED);
+            if durable > 0 {
+                let kept = producer.batches.range(skipped..durable).copied().collect();
+                entries.push((ProducerId(id), producer.last_append_ms, kept));
             }
         }
         entries
     }
 
-    /// Takes one producer of a snapshot.
+    /// Takes one producer of a snapshot, as the one that appended last.
     pub fn restore(&mut self, id: ProducerId, last_append_ms: i64, batches: Vec<ProducedBatch>) {
         if let Some(last) = batches.last() {
-            let producer = Producer { epoch: last.epoch, last_append_ms, batches: batches.into() };
-            self.known.insert(id.0, producer);
+            let epoch = last.epoch;
+            let new = || Producer { epoch, last_append_ms, batches: VecDeque::new() };
+            if let Some(known) = self.known.use_or_insert(id.0, new) {
+                *known = Producer { epoch, last_append_ms, batches: batches.into() };
+            }
         }
     }
 

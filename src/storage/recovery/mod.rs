@@ -23,7 +23,8 @@ use self::replay::{Replay, Sources, hold};
 pub use self::scan::{Expected, Scanned, Stop, walk};
 use super::arena::table::{self, ARENA_BYTES_MIN, ArenaOwner, Layout};
 use super::checkpoint::{
-    BASE_PATH, CheckpointFile, CheckpointPartition, SegmentRecord, shard_checkpoint_path,
+    BASE_PATH, CHECKPOINT_BYTES_MAX, CheckpointFile, CheckpointPartition, SegmentRecord,
+    shard_checkpoint_path,
 };
 use super::partition::{LogConfig, PartitionLog};
 use super::seeded_bug::{SeededBug, planted};
@@ -32,8 +33,6 @@ use crate::model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
 use crate::runtime::disk::BlockingDisk;
 use crate::runtime::memory::ArenaMemory;
 
-/// Largest checkpoint that is read. Unit: bytes.
-const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
 /// Most shards of which checkpoints are looked for.
 const SHARDS_MAX: u32 = 1024;
 
@@ -226,9 +225,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     let sources = find_sources(disk, arenas, options, last)?;
     last.unsure |= sources.streams.iter().any(|(stream, oldest)| *oldest == 0 && !stream.is_whole());
     if last.unsure {
-        tracing::warn!(
-            "a checkpoint is missing or damaged: no segment is taken for void because of where it begins"
-        );
+        tracing::warn!("a checkpoint is missing or damaged: no segment is void because of where it begins");
     }
     let replayed = Replay::new(disk, &by_id, &mut last.known, damaged).run(&sources)?;
     let report = &mut recovered.report;
@@ -238,6 +235,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     let shard_count = last.base.as_ref().map_or(u32::from(sources.incarnation.is_some()), |base| base.shard);
     let all_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
     let (mut held, mut not_served) = (BTreeSet::new(), BTreeMap::new());
+    let mut producer_count = 0;
     for known in partitions {
         let id = known.topic_partition;
         let state = last.known.get(&id);
@@ -259,7 +257,9 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
         if log.failed {
             not_served.insert(id, is_arena_lost);
         }
+        producer_count += log.producers.len();
         recovered.logs.push(log);
+        producer_count = partition::bound_producers(&mut recovered.logs, producer_count);
     }
     if last.base.is_none()
         && let Some((folder, reason)) = report.offline.first().cloned()

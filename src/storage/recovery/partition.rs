@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::scan::{Expected, scan};
 use super::{KnownPartition, RecoveryError, RecoveryOptions, RecoveryReport};
-use crate::model::limits::OFFSET_MAX;
+use crate::model::limits::{OFFSET_MAX, PRODUCERS_PER_PARTITION_MAX, PRODUCERS_PER_SHARD_MAX};
 use crate::model::{Durability, LeaderEpoch, Offset, ProducerId};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
@@ -102,6 +102,28 @@ pub(super) fn resume_at_reservation(
     resumed.log_start_offset = if empty { Offset(reserved) } else { start };
     resumed.epochs = epochs;
     *log = resumed;
+}
+
+/// Brings the `count` producers of `logs` within what a shard may remember. Returns how many are left.
+pub(super) fn bound_producers(logs: &mut [PartitionLog], count: usize) -> usize {
+    if count > PRODUCERS_PER_SHARD_MAX { share_producers(logs, PRODUCERS_PER_SHARD_MAX) } else { count }
+}
+
+/// Of more than `max` producers, the partitions that have the most forget those that have been idle longest, until an eighth of
+/// `max` is free again. Returns how many are left.
+fn share_producers(logs: &mut [PartitionLog], max: usize) -> usize {
+    let left = |share: usize| logs.iter().map(|log| log.producers.len().min(share)).sum::<usize>();
+    let wanted = max - max / 8;
+    let (mut share, mut too_many) = (0, max + 1);
+    while too_many - share > 1 {
+        let middle = share.midpoint(too_many);
+        if left(middle) > wanted { too_many = middle } else { share = middle }
+    }
+    let left = left(share);
+    for log in logs {
+        log.producers.forget_idle(share, Offset(i64::MAX));
+    }
+    left
 }
 
 /// A log for the base; `None` if there is nothing to say.
@@ -341,6 +363,7 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             log.epochs.note(header.leader_epoch, header.base_offset);
             if header.is_idempotent() && header.base_offset >= flushed_offset {
                 log.producers.note(header, now_ms.min(header.max_timestamp.max(0)), Offset(i64::MAX));
+                log.producers.forget_idle(PRODUCERS_PER_PARTITION_MAX, Offset(i64::MAX));
             }
         })?;
         self.report.bytes_scanned += scanned.end - from;
@@ -426,6 +449,7 @@ fn restore(log: &mut PartitionLog, state: &CheckpointPartition) {
         let batches: Vec<ProducedBatch> = producer.batches.iter().map(Into::into).collect();
         log.producers.restore(ProducerId(producer.producer_id), producer.last_append_ms, batches);
     }
+    log.producers.forget_idle(PRODUCERS_PER_PARTITION_MAX, Offset(i64::MAX));
     log.log_start_offset = log.log_start_offset.max(Offset(state.log_start_offset));
 }
 
@@ -463,4 +487,42 @@ fn list_segments<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Vec<(Offset,
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::batch::BatchHeader;
+    use crate::model::{PartitionIndex, ProducerEpoch, TopicId, TopicPartition};
+    use crate::storage::partition::LogConfig;
+
+    #[test]
+    fn the_partitions_with_the_most_producers_forget_and_those_that_were_idle_longest() {
+        let log = |count: i64| {
+            let id = TopicPartition { topic_id: TopicId([1; 16]), partition: PartitionIndex(0) };
+            let mut log = PartitionLog::empty(id, String::new(), LogConfig::default(), LeaderEpoch(0));
+            for id in 0..count {
+                let header = BatchHeader {
+                    base_offset: Offset(id),
+                    size_bytes: 100,
+                    leader_epoch: LeaderEpoch(0),
+                    crc: 0,
+                    attributes: 0,
+                    last_offset_delta: 0,
+                    base_timestamp: 0,
+                    max_timestamp: 0,
+                    producer_id: ProducerId(id),
+                    producer_epoch: ProducerEpoch(0),
+                    base_sequence: 0,
+                    record_count: 1,
+                };
+                log.producers.note(&header, 0, Offset(0));
+            }
+            log
+        };
+        let mut logs = [log(5), log(1_000), log(0), log(60)];
+        assert_eq!(share_producers(&mut logs, 160), 140);
+        assert_eq!(logs.each_ref().map(|log| log.producers.len()), [5, 75, 0, 60]);
+        assert!((925..1_000).all(|id| logs[1].producers.contains(ProducerId(id))));
+    }
 }

@@ -88,6 +88,10 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.starved = true;
             return Err(AppendError::Busy);
         }
+        if !self.make_room_for_producer(slot, header) {
+            self.starved = true;
+            return Err(AppendError::Busy);
+        }
         // A large append does not wait until the segment before is sealed and the file of this one is made.
         let detour = room_in_commit_log && !self.partition(slot).is_some_and(PartitionLog::writes_at_once);
         let through_commit_log = synced && (small || detour);
@@ -289,21 +293,18 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
         partition.end = end;
         partition.epochs.note(leader_epoch, stored.base_offset);
-        if stored.is_idempotent() {
-            let flushed_offset = partition.flushed_offset;
-            partition.producers.note(stored, now_ms, flushed_offset);
-        }
         let merge = if partition.config.durability == Durability::Written { WRITTEN_MERGE_BYTES } else { 0 };
         partition.pending.push(position, end, end_offset, through_commit_log, merge);
         assert!(end_offset > partition.log_end_offset, "the log end offset went back");
         partition.log_end_offset = end_offset;
         partition.touched = true;
-        Ok(Appended {
-            base_offset: stored.base_offset,
-            end_offset,
-            log_append_time,
-            log_start_offset: partition.log_start_offset,
-        })
+        let log_start_offset = partition.log_start_offset;
+        if stored.is_idempotent() {
+            self.change_producers(slot, |partition| {
+                partition.producers.note(stored, now_ms, partition.flushed_offset);
+            });
+        }
+        Ok(Appended { base_offset: stored.base_offset, end_offset, log_append_time, log_start_offset })
     }
 
     fn push_data_frame(

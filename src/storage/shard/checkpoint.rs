@@ -17,11 +17,17 @@ pub(super) struct Capture {
 }
 
 impl<M: ArenaMemory> ShardLog<M> {
-    /// Writes down where every partition that was appended to stands.
+    /// Writes down where every partition stands that was appended to since the start. A checkpoint replaces the one before and
+    /// makes frames void that only what it says stands for: a partition that it does not name would be as the base has it.
     pub(super) fn begin_checkpoint(&mut self) {
         let mut synced = Vec::new();
         let mut partitions = Vec::new();
         let control_sequence = self.commit.next_sequence();
+        debug_assert_eq!(
+            self.producer_count,
+            self.partitions().map(|(_, log)| log.producers.len()).sum::<usize>(),
+            "producers were miscounted"
+        );
         for (slot, partition) in self.partitions() {
             if let Some(described) = &partition.described {
                 // In the middle of a truncation: all its frames are needed.
@@ -45,7 +51,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let path = shard_checkpoint_path(self.options.shard);
         self.task(
             Lane::Slow,
-            Task::Replace { path, bytes: file.encode() },
+            Task::WriteCheckpoint { path, file: Box::new(file) },
             Purpose::Checkpoint(Box::new(capture)),
         );
     }

@@ -325,6 +325,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.task(Lane::Files, rename, Purpose::Deleted { trash });
         let number = crate::model::number::index(u64::from(slot.0));
         let Some(mut partition) = self.partitions.get_mut(number).and_then(Option::take) else { return };
+        self.producer_count = self.producer_count.saturating_sub(partition.producers.len());
         if partition.busy {
             self.segment_operations = self.segment_operations.saturating_sub(1);
         }

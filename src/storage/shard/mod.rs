@@ -11,6 +11,7 @@ mod checkpoint;
 mod complete;
 mod files;
 mod flush;
+mod producers;
 mod read;
 mod retention;
 mod search;
@@ -57,6 +58,8 @@ pub struct ShardOptions {
     pub flush_interval_ms: i64,
     /// A producer that appended nothing for so long is forgotten. Unit: ms.
     pub producer_expiration_ms: i64,
+    /// Producers that all partitions remember together.
+    pub producers_max: usize,
     /// Time between looks at retention. Unit: ms.
     pub retention_interval_ms: i64,
     pub seeded_bug: Option<SeededBug>,
@@ -75,6 +78,7 @@ impl Default for ShardOptions {
             read_cache_bytes: 64 << 20,
             flush_interval_ms: 5_000,
             producer_expiration_ms: 86_400_000,
+            producers_max: 1 << 16,
             retention_interval_ms: 300_000,
             seeded_bug: None,
         }
@@ -134,6 +138,8 @@ pub struct ShardLog<M> {
     /// Chunks whose bytes are in their segment, oldest first; given back to the arena in this order.
     clean: VecDeque<(PartitionSlot, ChunkId)>,
     clean_bytes: u64,
+    /// Producers that all partitions remember.
+    producer_count: usize,
     /// Partitions with bytes that are not on stable media in their segment.
     dirty: BTreeSet<PartitionSlot>,
     round: Option<Round>,
@@ -190,6 +196,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             commit_retry_ms: None,
             clean: VecDeque::new(),
             clean_bytes: 0,
+            producer_count: 0,
             dirty: BTreeSet::new(),
             round: None,
             next_round_ms: i64::MAX,
@@ -233,7 +240,9 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// Takes a partition that recovery has read, or a new one.
     pub fn add_partition(&mut self, log: PartitionLog) -> PartitionSlot {
         let slot = PartitionSlot(u32::try_from(self.partitions.len()).unwrap_or(u32::MAX));
+        self.producer_count += log.producers.len();
         self.partitions.push(Some(Box::new(log)));
+        self.bound_producers();
         slot
     }
 

@@ -13,8 +13,8 @@ impl<M: ArenaMemory> ShardLog<M> {
         let expired_ms = now_ms.saturating_sub(self.options.producer_expiration_ms);
         for number in 0..u32::try_from(self.partitions.len()).unwrap_or(u32::MAX) {
             let slot = PartitionSlot(number);
+            self.change_producers(slot, |partition| partition.producers.expire(expired_ms));
             let Some(partition) = self.partition_mut(slot) else { continue };
-            partition.producers.expire(expired_ms);
             if partition.failed || partition.hold.is_some() {
                 continue;
             }

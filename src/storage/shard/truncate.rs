@@ -112,8 +112,8 @@ impl<M: ArenaMemory> ShardLog<M> {
         partition.truncated_segment = partition.truncated_segment.min(base_offset);
         partition.touched = true;
         partition.truncation_count += 1;
-        cut_state(partition, new_end_offset);
         let end = partition.end;
+        self.change_producers(slot, |partition| cut_state(partition, new_end_offset));
         self.cut_tail(slot, end);
         self.close_dropped_files(slot);
         if planted(self.options.seeded_bug, SeededBug::ForgetTruncation) {

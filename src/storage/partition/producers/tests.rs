@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::LeaderEpoch;
+use crate::model::limits::PRODUCERS_PER_PARTITION_MAX;
 
 fn batch(epoch: i16, base_sequence: i32, base_offset: i64, records: i32) -> BatchHeader {
     BatchHeader {
@@ -86,4 +87,57 @@ fn a_snapshot_is_the_state_at_the_durable_offset_and_restores() {
     assert_eq!(producers.check(&all[6]), Ok(Verdict::Append));
     producers.expire(6);
     assert!(producers.is_empty());
+}
+
+fn of_producer(id: i64, base_sequence: i32, base_offset: i64) -> BatchHeader {
+    BatchHeader { producer_id: ProducerId(id), ..batch(0, base_sequence, base_offset, 1) }
+}
+
+#[test]
+fn of_a_hundred_thousand_made_up_producers_the_newest_are_kept_within_the_bound() {
+    let mut producers = Producers::default();
+    let count = 100_000;
+    let id = |number: i64| number.wrapping_mul(0x1234_5678_9abc_def1) & i64::MAX;
+    for number in 0..count {
+        producers.note(&of_producer(id(number), 3, number), number, Offset(number));
+        // One that goes on is not idle, however long it is known.
+        producers.note(&of_producer(7, i32::try_from(number).unwrap(), number), number, Offset(number));
+        producers.forget_idle(PRODUCERS_PER_PARTITION_MAX, Offset(i64::MAX));
+        assert!(producers.len() <= PRODUCERS_PER_PARTITION_MAX);
+    }
+    let kept = count - i64::try_from(PRODUCERS_PER_PARTITION_MAX).unwrap() + 1;
+    for number in 0..count {
+        assert_eq!(producers.contains(ProducerId(id(number))), number >= kept);
+    }
+    assert_eq!(producers.snapshot(Offset(count)).len(), PRODUCERS_PER_PARTITION_MAX);
+    assert!(matches!(producers.check(&of_producer(id(kept), 3, 0)), Ok(Verdict::Duplicate(_))));
+    assert!(matches!(producers.check(&of_producer(7, 99_999, 0)), Ok(Verdict::Duplicate(_))));
+    assert_eq!(producers.check(&of_producer(id(0), 9, 0)), Ok(Verdict::Append));
+    producers.expire(count - 10);
+    assert_eq!(producers.len(), 11);
+}
+
+#[test]
+fn what_is_not_acknowledged_is_kept_and_with_it_all_that_is_newer() {
+    let mut producers = Producers::default();
+    for id in 0..10 {
+        producers.note(&of_producer(id, 0, id), 0, Offset(0));
+    }
+    producers.forget_idle(2, Offset(3));
+    assert_eq!((producers.len(), producers.has_idle(Offset(3))), (7, false));
+    producers.forget_idle(2, Offset(10));
+    assert!(producers.len() == 2 && producers.contains(ProducerId(8)) && producers.contains(ProducerId(9)));
+}
+
+#[test]
+fn room_for_batches_under_way_is_given_back() {
+    let mut producers = Producers::default();
+    for number in 0..10_000 {
+        producers.note(&batch(0, number, i64::from(number), 1), 0, Offset(0));
+    }
+    for number in 10_000..10_020 {
+        producers.note(&batch(0, number, i64::from(number), 1), 0, Offset(i64::from(number)));
+    }
+    let producer = producers.known.oldest().unwrap();
+    assert!(producer.batches.len() <= 6 && producer.batches.capacity() <= BATCHES_ROOM);
 }

@@ -7,6 +7,7 @@ use ringlog::broker::owner::partitions::Partitions;
 use ringlog::broker::shards::{ConnectionId, FrameFate, Shard};
 use ringlog::config::{BrokerConfig, Machine};
 use ringlog::controller::state::{Command, Context, CreateMode, NewTopic, State};
+use ringlog::model::Now;
 use ringlog::model::image::{BrokerImage, Endpoint};
 use ringlog::model::{BrokerId, ClusterId};
 use ringlog::protocol::kafka::frame::encode_request;
@@ -15,7 +16,6 @@ use ringlog::protocol::kafka::messages::produce::{PartitionProduceData, ProduceR
 use ringlog::protocol::kafka::{Records, Request, Writer};
 use ringlog::protocol::records::{BatchBuilder, Codec, NewRecord};
 use ringlog::runtime::Result as RuntimeResult;
-use ringlog::model::Now;
 use ringlog::runtime::memory::{AlignedBuffer, ArenaMemory};
 use ringlog::storage::operation::{Completion, Operation, Outcome};
 use ringlog::storage::shard::{ReadPiece, ShardLog, ShardOptions};

@@ -123,8 +123,8 @@ fn path_of(base_offset: i64, suffix: &str) -> String {
     format!("{FOLDER}/{}", file_name(Offset(base_offset), suffix))
 }
 
-/// A batch of one record with `records_bytes` bytes of something.
-fn batch(base_offset: i64, leader_epoch: i32, records_bytes: usize) -> Vec<u8> {
+/// A batch of `count` records, in `records_bytes` bytes of something that differs from one to the next.
+pub(super) fn batch(base_offset: i64, count: i32, leader_epoch: i32, records_bytes: usize) -> Vec<u8> {
     let records = vec![base_offset.to_le_bytes()[0]; records_bytes];
     let mut header = BatchHeader {
         base_offset: Offset(base_offset),
@@ -132,20 +132,20 @@ fn batch(base_offset: i64, leader_epoch: i32, records_bytes: usize) -> Vec<u8> {
         leader_epoch: LeaderEpoch(leader_epoch),
         crc: 0,
         attributes: 0,
-        last_offset_delta: 0,
+        last_offset_delta: count - 1,
         base_timestamp: 0,
         max_timestamp: 0,
         producer_id: ProducerId::NONE,
         producer_epoch: ProducerEpoch::NONE,
         base_sequence: -1,
-        record_count: 1,
+        record_count: count,
     };
     header.crc = crc_of(&header.encode(), &records);
     [header.encode().as_slice(), &records].concat()
 }
 
 fn batches(base_offset: i64, count: i64, records_bytes: usize) -> Vec<u8> {
-    (base_offset..base_offset + count).flat_map(|offset| batch(offset, 1, records_bytes)).collect()
+    (base_offset..base_offset + count).flat_map(|offset| batch(offset, 1, 1, records_bytes)).collect()
 }
 
 const GAPS: [i64; 3] = [0, 1000, 5000];

@@ -127,6 +127,7 @@ fn a_fetch_that_unread_replies_kept_from_its_data_is_answered_when_they_are_read
     }
 }
 
+// Work that grew with the square of their number would take minutes here.
 #[test]
 fn a_fetch_of_partitions_that_are_not_there_is_answered_at_once_however_many_they_are() {
     const UNKNOWN: i32 = 200_000;
@@ -183,5 +184,14 @@ fn a_clock_that_is_set_back_keeps_nobody_waiting() {
     broker.pause(Duration::from_secs(58));
     assert_eq!(broker.answer_now(), None);
     broker.pause(Duration::from_secs(2));
+    assert!(broker.answer_now().is_some());
+}
+
+#[test]
+fn a_stop_answers_a_fetch_that_waits() {
+    let mut broker = broker_with_topic();
+    fetch(&mut broker, 1, 1 << 20);
+    assert_eq!(broker.answer_now(), None);
+    broker.begin_stop();
     assert!(broker.answer_now().is_some());
 }

@@ -36,6 +36,16 @@ fn visible(broker: &mut MemoryBroker) -> i64 {
 
 #[test]
 fn appends_go_on_when_there_is_room_again_for_the_commit_log_to_grow() {
+    fill_and_free(0);
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_put_off_what_the_log_tries_again() {
+    fill_and_free(3_600_000);
+}
+
+/// The wall clock is set back by so much while the disk is full.
+fn fill_and_free(set_back_ms: i64) {
     let mut broker = MemoryBroker::new("node.id=0\n");
     Script::run(&mut broker, |script| assert_eq!(script.topic("many", PARTITIONS, &[]), NAME));
     broker.disk.set_faults(SimFaults { full: true, ..SimFaults::default() });
@@ -46,6 +56,7 @@ fn appends_go_on_when_there_is_room_again_for_the_commit_log_to_grow() {
     crate::script::Broker::pause(&mut broker, Duration::from_secs(20));
     let before = visible(&mut broker);
     assert!(before > 0 && before < i64::from(PARTITIONS), "{before} visible on the full disk");
+    broker.set_clock_back(set_back_ms);
     broker.disk.set_faults(SimFaults::default());
     crate::script::Broker::pause(&mut broker, Duration::from_secs(5));
     assert_eq!(visible(&mut broker), i64::from(PARTITIONS));

@@ -248,6 +248,12 @@ impl MemoryBroker {
         self.shard.handle_time(Now { steady_ms: self.now_ms, wall_ms });
     }
 
+    /// No request is taken any more.
+    pub fn begin_stop(&mut self) {
+        self.shard.begin_stop();
+        self.settle();
+    }
+
     /// From the next turn on, the wall clock is so much behind.
     pub const fn set_clock_back(&mut self, by_ms: i64) {
         self.set_back_ms = by_ms;

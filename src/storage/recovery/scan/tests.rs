@@ -1,9 +1,8 @@
 //! Walks over files in memory: whole ones, cut ones, damaged ones.
 
 use super::*;
-use crate::model::batch::{BatchHeader, crc_of};
-use crate::model::{ProducerEpoch, ProducerId};
 use crate::runtime::Result as DiskResult;
+use crate::storage::recovery::tests::batch;
 
 struct Bytes(Vec<u8>);
 
@@ -29,27 +28,6 @@ impl BlockingFile for Bytes {
     fn length(&self) -> DiskResult<u64> {
         Ok(wide(self.0.len()))
     }
-}
-
-/// A batch of `count` records with `records_bytes` bytes of something.
-fn batch(base_offset: i64, count: i32, leader_epoch: i32, records_bytes: usize) -> Vec<u8> {
-    let records = vec![7; records_bytes];
-    let mut header = BatchHeader {
-        base_offset: Offset(base_offset),
-        size_bytes: HEADER_BYTES + records_bytes,
-        leader_epoch: LeaderEpoch(leader_epoch),
-        crc: 0,
-        attributes: 0,
-        last_offset_delta: count - 1,
-        base_timestamp: 0,
-        max_timestamp: 0,
-        producer_id: ProducerId::NONE,
-        producer_epoch: ProducerEpoch::NONE,
-        base_sequence: -1,
-        record_count: count,
-    };
-    header.crc = crc_of(&header.encode(), &records);
-    [header.encode().as_slice(), &records].concat()
 }
 
 /// Base offsets and positions of the good batches, where the walk ended and why.

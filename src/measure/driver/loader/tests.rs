@@ -38,11 +38,13 @@ fn load(address: SocketAddr, workload: &Workload) -> Run {
     run(workload, &Target::floor(), options).unwrap()
 }
 
+/// Ends when 64 batches or so are through, however long that takes on a machine that has other things to do.
 fn short(kind: Kind, record_bytes: usize, batch_bytes_max: usize) -> Workload {
     Workload {
         shape: BatchShape { record_bytes, batch_bytes_max },
         warm_up: Duration::from_millis(20),
-        measured: Duration::from_millis(200),
+        measured: Duration::from_secs(60),
+        bytes_max: Some(64 * record_bytes.max(batch_bytes_max) as u64),
         ..Workload::new(kind)
     }
 }
@@ -75,8 +77,9 @@ fn what_is_produced_at_a_rate_arrives_at_the_consumers_once() {
             };
             let Run { outcome, is_lost, .. } = load(address, &workload);
             assert!(!is_lost && outcome.unanswered == 0, "{outcome:?}");
-            // At most what was meant to be sent in 200 ms, and each batch once: none is lost or counted twice.
-            assert!((1..=102).contains(&outcome.latency.count), "{outcome:?}");
+            // At most what was meant to be sent in that time, and each batch once: none is lost or counted twice.
+            let meant = outcome.elapsed.as_micros() as u64 / 2_000 + 1;
+            assert!((1..=meant).contains(&outcome.latency.count), "{outcome:?}");
             assert_eq!(outcome.latency.count, outcome.acknowledged.count, "{outcome:?}");
         }
     }

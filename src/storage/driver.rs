@@ -81,6 +81,7 @@ fn attempt<D: BlockingDisk>(
             let bytes = disk.read_file(Path::new(path), index(*bytes_max))?;
             return Ok(TaskDone { outcome: Outcome::Bytes(bytes), opened: None });
         }
+        Task::Prepare { path, bytes } => prepare_segment(disk, Path::new(path), *bytes)?,
         Task::Allocate { bytes, .. } => open_file(file)?.allocate(0, *bytes)?,
         Task::Seal { bytes, side_files, .. } => {
             let file = open_file(file)?;
@@ -124,6 +125,18 @@ fn open_file<F>(file: Option<&F>) -> Result<&F, Error> {
 fn create_segment<D: BlockingDisk>(disk: &D, path: &str, create: &CreateFile) -> Result<D::File, Error> {
     let path = Path::new(path);
     let folder = path.parent().unwrap_or(Path::new(""));
+    if let Some(prepared) = &create.prepared {
+        match disk.rename(Path::new(prepared), path) {
+            // It could not be made, then.
+            Err(error) if error.is_not_found() => {}
+            renamed => {
+                renamed?;
+                let file = disk.open(path, Access::Write, Caching::Direct)?;
+                disk.sync_directory(folder)?;
+                return Ok(file);
+            }
+        }
+    }
     disk.create_directories(folder)?;
     let (name, contents) = &create.folder_file;
     let beside = folder.join(name);
@@ -140,6 +153,15 @@ fn create_segment<D: BlockingDisk>(disk: &D, path: &str, create: &CreateFile) ->
     disk.sync_directory(folder)?;
     disk.sync_directory(Path::new(""))?;
     Ok(file)
+}
+
+fn prepare_segment<D: BlockingDisk>(disk: &D, path: &Path, bytes: u64) -> Result<(), Error> {
+    let file = disk.open(path, Access::Create, Caching::Direct)?;
+    let made = file.allocate(0, bytes).and_then(|()| file.sync());
+    if made.is_err() {
+        missing_is_fine(disk.remove(path))?;
+    }
+    made
 }
 
 /// Made under another name, so that a file with the right name is whole.

@@ -40,6 +40,8 @@ pub enum Operation {
 
 /// Ends the names of files that are about to be removed.
 pub const ASIDE: &str = ".deleted";
+/// Name, in a partition's folder, of the file that its next segment will be. A start removes it.
+pub const PREPARED_NAME: &str = "next.log";
 
 /// Two queues of blocking work, so that a large delete does not delay an open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,9 @@ pub enum Task {
     /// Open `path` as `file`. `create`: make the folder and the file if they are missing, `allocate_bytes` of zeros,
     /// and make their names durable before completing; `folder_file` is then written beside it if it is missing.
     Open { file: FileId, path: String, create: Option<CreateFile> },
+    /// Make the file at `path`, in a folder that is there, with room for `bytes`, reading as zeros: the next segment, before its
+    /// name is known. What cannot be made whole is removed.
+    Prepare { path: String, bytes: u64 },
     /// Give `file` room for `bytes` in all, reading as zeros.
     Allocate { file: FileId, bytes: u64 },
     /// Cut `file` to exactly `bytes` and bring it to stable media; then write the side files (each replaced atomically).
@@ -81,6 +86,8 @@ pub enum Task {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateFile {
     pub allocate_bytes: u64,
+    /// A file that [`Task::Prepare`] may have made: then it is this one, under its new name.
+    pub prepared: Option<String>,
     /// Name and content of a file that every partition folder has.
     pub folder_file: (String, Vec<u8>),
 }

@@ -22,6 +22,7 @@ use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::{round_up, wide};
 use crate::model::{Durability, LeaderEpoch, Offset, TopicPartition};
 use crate::storage::checkpoint::CheckpointPartition;
+use crate::storage::operation::PREPARED_NAME;
 
 /// An entry of Kafka's offset index. Unit: bytes.
 const OFFSET_INDEX_ENTRY_BYTES: u64 = 8;
@@ -162,6 +163,8 @@ pub struct PartitionLog {
     pub(in crate::storage) truncated_segment: Offset,
     /// Truncations since the start.
     pub(in crate::storage) truncation_count: u64,
+    /// The file of the next segment is being made or there already, with so much room. Unit: bytes.
+    pub(in crate::storage) prepared: Option<u64>,
     /// Handles of segments that a truncation has dropped, to be closed.
     pub(in crate::storage) dropped_files: Vec<crate::storage::operation::FileId>,
     /// When the oldest unflushed append of a topic with `flush.ms` came.
@@ -224,6 +227,7 @@ impl PartitionLog {
             dirty: false,
             touched: false,
             unflushed_since_ms: None,
+            prepared: None,
             dropped_files: Vec::new(),
             truncated_segment: Offset(i64::MAX),
             truncation_count: 0,
@@ -319,6 +323,18 @@ impl PartitionLog {
                 || self.is_segment_old(active, now_ms)
                 || active.index.len() * OFFSET_INDEX_ENTRY_BYTES >= self.config.segment_index_bytes
                 || self.log_end_offset.since(active.base_offset) > OFFSET_DELTA_MAX)
+    }
+
+    /// Whether three quarters of what closes the active segment, in bytes or time, are over.
+    pub(in crate::storage) fn is_roll_near(&self, now_ms: i64) -> bool {
+        let Some(active) = self.active_ref() else { return false };
+        let age_ms = now_ms.saturating_sub(active.first_append_ms);
+        active.size >= self.config.segment_bytes / 4 * 3 || age_ms >= self.config.segment_ms / 4 * 3
+    }
+
+    /// Path of the file that the next segment will be.
+    pub(in crate::storage) fn prepared_path(&self) -> String {
+        format!("{}/{PREPARED_NAME}", self.folder)
     }
 
     /// Whether a segment has outlived `segment.ms`, less its share of the jitter.

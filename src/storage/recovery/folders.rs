@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{KnownPartition, RecoveryError, RecoveryReport};
 use crate::model::TopicId;
 use crate::runtime::disk::{BlockingDisk, EntryKind};
-use crate::storage::operation::ASIDE;
+use crate::storage::operation::{ASIDE, PREPARED_NAME};
 use crate::storage::partition::segment::{METADATA_NAME, parse_metadata_file};
 
 /// Names of folders that are about to be removed begin so.
@@ -61,7 +61,7 @@ pub(super) fn sort_out<D: BlockingDisk>(
                 report.trash.push(trash);
                 moved = true;
             }
-            (Some(_), _) => match remove_set_aside(disk, &entry.name) {
+            (Some(_), _) => match remove_left_over(disk, &entry.name) {
                 Err(RecoveryError::Disk(error)) if error.is_damage() => {
                     damaged.insert(entry.name, error.to_string());
                 }
@@ -98,10 +98,11 @@ fn topic_id_of<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Option<TopicId
     }
 }
 
-/// Files that were about to be removed when the last life ended.
-fn remove_set_aside<D: BlockingDisk>(disk: &D, folder: &str) -> Result<(), RecoveryError> {
+/// Files that were about to be removed when the last life ended, or had not become segments.
+fn remove_left_over<D: BlockingDisk>(disk: &D, folder: &str) -> Result<(), RecoveryError> {
     for entry in disk.list(Path::new(folder))? {
-        if entry.kind == EntryKind::File && entry.name.ends_with(ASIDE) {
+        let is_left_over = entry.name.ends_with(ASIDE) || entry.name == PREPARED_NAME;
+        if entry.kind == EntryKind::File && is_left_over {
             disk.remove(Path::new(&format!("{folder}/{}", entry.name)))?;
         }
     }

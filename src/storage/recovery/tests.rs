@@ -9,6 +9,7 @@ use crate::runtime::file::{Access, BlockingFile as _, Caching};
 use crate::runtime::sim::{SimDisk, SimMemory, SimRandom, SimSteps};
 use crate::storage::commit_log::FILE_BYTES_MIN;
 use crate::storage::commit_log::frame::FileHeader;
+use crate::storage::operation::PREPARED_NAME;
 use crate::storage::partition::RESERVATION_RECORDS;
 use crate::storage::partition::segment::file_name;
 
@@ -262,6 +263,16 @@ fn a_reservation_is_kept_without_the_base_and_guessed_without_anything() {
 }
 
 /// With a base that can be read, what does not follow is a torn tail: the segment before was not on stable media.
+#[test]
+fn what_had_not_become_a_segment_yet_is_removed() {
+    let mut directory = Directory::new(Durability::Synced);
+    let contents = directory.put_segments(&[0]);
+    let prepared = format!("{FOLDER}/{PREPARED_NAME}");
+    directory.put(&prepared, &[0; 8192]);
+    directory.starts_with(&[0], &contents);
+    assert!(directory.disk.read_file(Path::new(&prepared), 1 << 20).unwrap_err().is_not_found());
+}
+
 #[test]
 fn with_its_base_a_segment_behind_a_torn_one_goes() {
     let mut directory = Directory::new(Durability::Written);

@@ -218,7 +218,12 @@ impl<M: ArenaMemory> ShardLog<M> {
             if let Some(partition) = self.partition_mut(slot) {
                 partition.no_space = true;
                 partition.retrying = false;
+                // What is needed now may find room there.
+                let given_up = partition.prepared.take().map(|_| partition.prepared_path());
                 self.full.insert(slot);
+                if let Some(path) = given_up {
+                    self.task(Lane::Files, Task::RemoveFiles { paths: vec![path] }, Purpose::Nothing);
+                }
             }
             self.next_round_ms = self.next_round_ms.min(self.now_ms.saturating_add(1_000));
             self.finish_round_partition(slot);

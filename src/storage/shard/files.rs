@@ -10,7 +10,7 @@ use crate::storage::arena::table::ChunkLabel;
 use crate::storage::arena::{ChunkId, Class};
 use crate::storage::commit_log::frame::FrameHeader;
 use crate::storage::commit_log::{Entry, FILE_BYTES_MIN};
-use crate::storage::operation::{ASIDE, FileId, Lane, Operation, Task};
+use crate::storage::operation::{ASIDE, CreateFile, FileId, Lane, Operation, Task};
 use crate::storage::partition::segment::{FileState, file_name, metadata_file};
 use crate::storage::seeded_bug::{SeededBug, planted};
 
@@ -133,11 +133,15 @@ impl<M: ArenaMemory> ShardLog<M> {
         let Some(partition) = self.partition_mut(slot) else { return };
         let folder_file = metadata_file(partition.topic_partition.topic_id);
         let path = format!("{}/{}", partition.folder, file_name(base_offset, "log"));
+        let prepared_path = partition.prepared_path();
         let Some(segment) = partition.segment_at(base_offset) else { return };
         let on_disk = matches!(segment.file, FileState::Closed { on_disk: true });
         segment.file = FileState::Busy(file);
-        let create =
-            (!on_disk).then_some(crate::storage::operation::CreateFile { allocate_bytes, folder_file });
+        let prepared = if on_disk { None } else { partition.prepared.take() };
+        // It has room for as much as it was prepared with; as much more as that is given later, if at all.
+        let allocate_bytes = prepared.unwrap_or(allocate_bytes);
+        let prepared = prepared.map(|_| prepared_path);
+        let create = (!on_disk).then_some(CreateFile { allocate_bytes, prepared, folder_file });
         let allocated = create.as_ref().map(|_| allocate_bytes);
         self.open_count += 1;
         self.task(

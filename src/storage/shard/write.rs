@@ -83,6 +83,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             Step::Write { segment, file, from, to, durable } => {
                 self.set_busy(slot);
                 self.start_write(slot, segment, file, from, to, durable);
+                self.prepare_next_segment(slot);
             }
             Step::Sync { segment, synced, .. } if planted(self.options.seeded_bug, SeededBug::SkipFlush) => {
                 self.end_sync(slot, segment, synced, None);
@@ -97,6 +98,21 @@ impl<M: ArenaMemory> ShardLog<M> {
                 self.start_seal(slot, segment, file);
             }
         }
+    }
+
+    /// Has the file of the next segment made while the active one still has room: when it is needed, it only has to be renamed.
+    fn prepare_next_segment(&mut self, slot: PartitionSlot) {
+        let (now_ms, closing) = (self.now_ms, self.closing);
+        let Some(partition) = self.partition_mut(slot) else { return };
+        let allocated = partition.active_ref().map_or(0, |active| active.allocated);
+        if closing || partition.prepared.is_some() || allocated == 0 || !partition.is_roll_near(now_ms) {
+            return;
+        }
+        let bytes = allocation(0, allocated).min(round_up(partition.config.segment_bytes, BLOCK));
+        partition.prepared = Some(bytes);
+        let path = partition.prepared_path();
+        // Without success it is made when it is needed, and whatever is wrong is told then.
+        self.task(Lane::Files, Task::Prepare { path, bytes }, Purpose::Nothing);
     }
 
     fn set_busy(&mut self, slot: PartitionSlot) {

@@ -5,6 +5,7 @@
 mod fetches;
 mod full_disk;
 mod retention;
+mod rolls;
 mod searches;
 
 use std::cell::RefCell;

@@ -78,8 +78,8 @@ fn what_is_produced_at_a_rate_arrives_at_the_consumers_once() {
             let Run { outcome, is_lost, .. } = load(address, &workload);
             assert!(!is_lost && outcome.unanswered == 0, "{outcome:?}");
             // At most what was meant to be sent in that time, and each batch once: none is lost or counted twice.
-            let meant = outcome.elapsed.as_micros() as u64 / 2_000 + 1;
-            assert!((1..=meant).contains(&outcome.latency.count), "{outcome:?}");
+            let meant = outcome.elapsed.as_micros() / 2_000 + 1;
+            assert!((1..=meant).contains(&outcome.latency.count.into()), "{outcome:?}");
             assert_eq!(outcome.latency.count, outcome.acknowledged.count, "{outcome:?}");
         }
     }

@@ -4,6 +4,8 @@
 //! acknowledged, writes the outcome beside each part and sends the message back. The frame travels beside the message: nothing
 //! in it is changed. A message that is done is used again, so that a small request allocates nothing.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 use crate::broker::shards::RequestId;
@@ -27,6 +29,8 @@ pub struct Append {
     /// The body is the last so many bytes of the frame.
     pub body_bytes: usize,
     pub parts: Vec<AppendPart>,
+    /// The last so many of them belong to no topic, and the answer says nothing of them.
+    unanswered: usize,
     topics: Vec<AppendTopic>,
     /// The topics' names, one behind the other.
     names: String,
@@ -49,10 +53,12 @@ struct AppendTopic {
 pub enum Batch {
     /// It lies there in the body.
     Sound { bytes: Range<usize>, header: BatchHeader },
-    /// The part's error says why not.
+    /// The part's error says why not. Its log has nothing to do with it.
     Refused,
     /// Refused too, for something that Kafka sees where it looks into the log: the answer tells where the log starts.
     RefusedInLog,
+    /// Kafka sees this in the log as well, but the answer does not tell.
+    Damaged,
 }
 
 /// One partition's part of a request.
@@ -105,6 +111,7 @@ impl Append {
             deadline_ms: 0,
             body_bytes: 0,
             parts: Vec::new(),
+            unanswered: 0,
             topics: Vec::new(),
             names: String::new(),
             next: 0,
@@ -119,9 +126,67 @@ impl Append {
         self.topics.push(AppendTopic { name: start..self.names.len(), id, parts_start: self.parts.len() });
     }
 
+    /// Whether a partition is named more than once.
+    #[must_use]
+    pub fn names_again(&self) -> bool {
+        if self.parts.len() < 2 {
+            return false;
+        }
+        let mut topics: Vec<(&str, TopicId)> = self.topics().map(|(name, id, _)| (name, id)).collect();
+        topics.sort_unstable();
+        !topics.is_sorted_by(|one, other| one < other)
+            || self.topics().any(|(_, _, parts)| {
+                let mut indices: Vec<i32> = parts.iter().map(|part| part.index).collect();
+                indices.sort_unstable();
+                !indices.is_sorted_by(|one, other| one < other)
+            })
+    }
+
+    /// As Kafka, which keeps the parts in maps: a topic that is named again is the same topic, and of a partition that is
+    /// named again the last part counts. Those that never come to the log are in a map of their own, and it is they that are
+    /// answered: what is for the log is appended, and nobody hears of it.
+    pub fn merge_repeated(&mut self) {
+        let mut firsts: BTreeMap<(&str, TopicId), usize> = BTreeMap::new();
+        let firsts: Vec<(usize, usize)> = (self.topics().enumerate())
+            .map(|(place, (name, id, parts))| (*firsts.entry((name, id)).or_insert(place), parts.len()))
+            .collect();
+        let (mut answered, mut logged) = (BTreeMap::new(), BTreeMap::new());
+        let mut parts = std::mem::take(&mut self.parts).into_iter();
+        for &(first, count) in &firsts {
+            for part in parts.by_ref().take(count) {
+                let is_refused = matches!(part.batch, Batch::Refused);
+                let target = if is_refused { &mut answered } else { &mut logged };
+                target.insert((first, part.index), part);
+            }
+        }
+        let mut unanswered = Vec::new();
+        for (key, part) in logged {
+            match answered.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(part);
+                }
+                Entry::Occupied(_) => unanswered.push(part),
+            }
+        }
+        let mut answered = answered.into_iter().peekable();
+        let topics = std::mem::take(&mut self.topics);
+        for (place, topic) in topics.into_iter().enumerate() {
+            let parts_start = self.parts.len();
+            while let Some((_, part)) = answered.next_if(|((first, _), _)| *first == place) {
+                self.parts.push(part);
+            }
+            if self.parts.len() > parts_start {
+                self.topics.push(AppendTopic { parts_start, ..topic });
+            }
+        }
+        self.unanswered = unanswered.len();
+        self.parts.append(&mut unanswered);
+    }
+
     /// Each topic's name, id and parts.
     pub fn topics(&self) -> impl Iterator<Item = (&str, TopicId, &[AppendPart])> {
-        let ends = self.topics.iter().skip(1).map(|topic| topic.parts_start).chain([self.parts.len()]);
+        let end = self.parts.len().saturating_sub(self.unanswered);
+        let ends = self.topics.iter().skip(1).map(|topic| topic.parts_start).chain([end]);
         self.topics.iter().zip(ends).map(|(topic, end)| {
             let name = self.names.get(topic.name.clone()).unwrap_or_default();
             (name, topic.id, self.parts.get(topic.parts_start..end).unwrap_or_default())
@@ -146,6 +211,7 @@ impl Append {
     /// Empties a message that is done, to be used for another request; false if it has grown too large to be kept.
     pub fn clear(&mut self) -> bool {
         self.parts.clear();
+        self.unanswered = 0;
         self.topics.clear();
         self.names.clear();
         self.next = 0;

@@ -85,7 +85,7 @@ fn append_part<M: ArenaMemory>(
             return Ok(());
         }
         Batch::Sound { bytes, header } => (body.get(bytes.clone()).unwrap_or_default(), header),
-        Batch::Refused => return Ok(()),
+        Batch::Refused | Batch::Damaged => return Ok(()),
         Batch::RefusedInLog => {
             part.log_start_offset = log_start_offset(owner, slot);
             return Ok(());

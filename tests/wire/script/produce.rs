@@ -64,6 +64,7 @@ pub fn talk(script: &mut Script<'_>) {
 fn batches(script: &mut Script<'_>) {
     let api = ApiKey::Produce;
     script.versions(api, "several batches, a partition twice, a topic twice", several);
+    script.versions(api, "a partition twice, refused once", again);
     script.versions(api, "damaged batches", damaged);
     script.versions(api, "batches a client must not send", forbidden);
     script.versions(api, "sizes", |script, version| {
@@ -110,18 +111,44 @@ fn several(script: &mut Script<'_>, version: i16) {
     to.call(script, &two);
     to.call_with(script, 1, None, &[(0, Some(&batch(&[1_000]))), (0, Some(&batch(&[2_000, 2_000])))]);
     let (first, second) = (batch(&[1_000]), batch(&[2_000]));
-    let topic = |records| TopicProduceData {
-        partition_data: [PartitionProduceData { index: 0, records: Some(Records::Inline(records)) }].into(),
-        ..to.topic()
-    };
-    let request = ProduceRequest {
-        acks: 1,
-        timeout_ms: 5_000,
-        topic_data: vec![topic(&first), topic(&second)].into(),
-        ..ProduceRequest::default()
-    };
-    script.call(version, &request);
+    to.call_twice(script, &[(0, &first)], &[(0, &second)]);
+    to.call_twice(script, &[(1, &first), (0, &first)], &[(0, &second), (9, &second)]);
     to.call(script, &batch(&[9_000]));
+}
+
+/// What counts of a partition that is named again, where one of the two is refused: before the log is asked, by the log, or
+/// since it does not exist. What was appended is seen by the offset of the one behind it.
+fn again(script: &mut Script<'_>, version: i16) {
+    let mut to = Target::new(script, version, "orders", &[]);
+    let (good, two) = (batch(&[1_000]), [batch(&[1_000]), batch(&[2_000, 3_000])].concat());
+    let mut bad_crc = batch(&[4_000, 5_000]);
+    bad_crc[17] ^= 1;
+    let uncounted = with(batch(&[1_000, 2_000]), 57, &3_i32.to_be_bytes());
+    let old = with(good.clone(), 16, &[1]);
+    for bad in [&two, &bad_crc, &uncounted, &old] {
+        for parts in [[(0, Some(&bad[..])), (0, Some(&good))], [(0, Some(&good)), (0, Some(bad))]] {
+            to.call_with(script, 1, None, &parts);
+        }
+        to.call(script, &good);
+    }
+    to.call_with(script, 1, None, &[(0, Some(&two)), (0, Some(&old))]);
+    to.call_with(script, 1, None, &[(0, Some(&old)), (0, Some(&two))]);
+    to.call_with(script, 1, None, &[(0, Some(&bad_crc)), (0, Some(&two)), (0, Some(&uncounted))]);
+    to.call_with(
+        script,
+        1,
+        None,
+        &[(1, Some(&good)), (0, Some(&good)), (1, Some(&good)), (0, Some(&bad_crc))],
+    );
+    to.call_with(script, 1, None, &[(9, Some(&good)), (9, Some(&two)), (0, Some(&good)), (9, Some(&good))]);
+    to.call_with(script, 7, None, &[(0, Some(&good)), (0, Some(&two)), (1, Some(&good)), (1, Some(&good))]);
+    to.call_twice(script, &[(0, &good), (1, &two)], &[(1, &good), (0, &two)]);
+    to.call(script, &good);
+    to.call_with(script, 1, None, &[(1, Some(&good))]);
+    to.name = "none".to_owned();
+    to.id = TopicId([9; 16]);
+    to.call_twice(script, &[(0, &good), (1, &two)], &[(1, &good), (0, &two)]);
+    to.call_with(script, 1, None, &[(0, Some(&two)), (0, Some(&good))]);
 }
 
 fn damaged(script: &mut Script<'_>, version: i16) {
@@ -243,6 +270,27 @@ impl Target {
         parts: &[(i32, Option<&[u8]>)],
     ) {
         let request = self.request(acks, transactional_id, parts);
+        script.call(self.version, &request);
+    }
+
+    /// The topic is named twice, with these parts and with those.
+    fn call_twice(&mut self, script: &mut Script<'_>, first: &[(i32, &[u8])], second: &[(i32, &[u8])]) {
+        let topics = [first, second].map(|parts| TopicProduceData {
+            partition_data: parts
+                .iter()
+                .map(|&(index, records)| PartitionProduceData {
+                    index,
+                    records: Some(Records::Inline(records)),
+                })
+                .collect(),
+            ..self.topic()
+        });
+        let request = ProduceRequest {
+            acks: 1,
+            timeout_ms: 5_000,
+            topic_data: Vec::from(topics).into(),
+            ..ProduceRequest::default()
+        };
         script.call(self.version, &request);
     }
 

@@ -47,6 +47,9 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &[u8]) 
             });
         }
     }
+    if append.names_again() {
+        append.merge_repeated();
+    }
     shard.ask_owner(Ask::Append(append, body));
     Fate::Done
 }
@@ -84,6 +87,9 @@ fn examine(topic: TopicId, index: i32, records: &[u8], version: i16, body: &[u8]
         Ok(header) => header,
         Err(error @ BatchError::Counts { .. }) => {
             return in_log((ErrorCode::InvalidRecord, error.to_string()));
+        }
+        Err(error @ BatchError::Crc { .. }) => {
+            return AppendPart { batch: Batch::Damaged, ..refused(refusal_of_batch(&error)) };
         }
         Err(error) => return refused(refusal_of_batch(&error)),
     };

@@ -55,8 +55,11 @@ struct Gathered {
     pending: bool,
 }
 
-/// Answers the fetch if it has enough, has an error to tell, or its time is up; else it waits.
-fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
+/// Reads what the fetch's partitions have for it.
+fn gather<M: ArenaMemory>(
+    owner: &mut Owner<M>,
+    fetch: &PendingFetch,
+) -> (Vec<PartitionData<'static>>, Gathered) {
     let budget = owner.reply_bytes_left();
     let mut gathered = Gathered {
         bytes_max: fetch.bytes_max.min(budget),
@@ -64,12 +67,14 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
         ..Gathered::default()
     };
     let none_known = fetch.topics.iter().all(is_unknown_topic);
-    let parts: Vec<PartitionData<'static>> = fetch
-        .topics
-        .iter()
-        .flat_map(|topic| &topic.parts)
-        .map(|part| read_part(owner, &fetch, none_known, part, &mut gathered))
-        .collect();
+    let parts = fetch.topics.iter().flat_map(|topic| &topic.parts);
+    let parts = parts.map(|part| read_part(owner, fetch, none_known, part, &mut gathered)).collect();
+    (parts, gathered)
+}
+
+/// Answers the fetch if it has enough, has an error to tell, or its time is up; else it waits.
+fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
+    let (parts, gathered) = gather(owner, &fetch);
     let expired = owner.now.steady_ms >= fetch.deadline_ms;
     // Data that is on its way from the disk is worth a wait even at the deadline, unless there is some already.
     let waits_for_disk = gathered.pending && gathered.bytes == 0 && !gathered.urgent;
@@ -81,8 +86,17 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
             fetch.deadline_ms = i64::MAX;
         }
         wait(owner, fetch, bytes, gathered.held_back);
-        return;
+    } else {
+        answer(owner, fetch, parts, gathered);
     }
+}
+
+fn answer<M: ArenaMemory>(
+    owner: &mut Owner<M>,
+    fetch: PendingFetch,
+    parts: Vec<PartitionData<'static>>,
+    gathered: Gathered,
+) {
     let pieces = owner.lend(gathered.pieces);
     owner.answers.push_back(Answer::Fetched(fetch, FetchOutcome { parts, pieces }));
 }
@@ -215,8 +229,12 @@ pub(super) const fn error_of(error: ReadError) -> ErrorCode {
 /// New data on a partition: fetches that have enough by it are answered. The work is that of this partition, not of all that
 /// they wait on.
 pub(super) fn handle_advanced<M: ArenaMemory>(owner: &mut Owner<M>, slot: PartitionSlot) {
-    // Where nothing would be read, it is not tried: what a partition has grown by is counted the next time.
-    if owner.fetches.is_empty() || owner.reply_bytes_left() < REPLY_BYTES_MIN {
+    if owner.fetches.is_empty() {
+        return;
+    }
+    // Where nothing would be read, it is not tried before replies hold less.
+    if owner.reply_bytes_left() < REPLY_BYTES_MIN {
+        owner.fetches.hold_back(slot);
         return;
     }
     let Some(log) = owner.log.partition(slot) else { return };
@@ -243,11 +261,11 @@ pub(super) fn handle_released<M: ArenaMemory>(owner: &mut Owner<M>) {
     }
 }
 
-/// Answers all fetches with what there is.
+/// Answers all fetches with what there is, whatever is still on its way from the disk.
 pub(super) fn give_up_all<M: ArenaMemory>(owner: &mut Owner<M>) {
-    while let Some(mut fetch) = owner.fetches.poll_expired(i64::MAX) {
-        fetch.bytes_min = 0;
-        try_answer(owner, fetch);
+    while let Some(fetch) = owner.fetches.poll_expired(i64::MAX) {
+        let (parts, gathered) = gather(owner, &fetch);
+        answer(owner, fetch, parts, gathered);
     }
 }
 

@@ -265,6 +265,12 @@ impl<M: ArenaMemory> Owner<M> {
         (capacity / PINNED_SHARE).saturating_sub(self.pinned_bytes) / REPLY_SHARE
     }
 
+    /// Whether readers wait until replies hold less, of the arena or of the cache of what lies on disk.
+    #[must_use]
+    pub fn keeps_readers_waiting(&self) -> bool {
+        self.reply_bytes_left() < REPLY_BYTES_MIN || self.log.has_waiting_reads()
+    }
+
     /// What a reply takes of `pieces`: small ones are copied, so that a few bytes do not hold a whole chunk until a slow
     /// client has read them; large ones stay where they lie, and are counted.
     fn lend(&mut self, pieces: Vec<ReadPiece>) -> Vec<OutPiece> {

@@ -154,6 +154,12 @@ impl Fetches {
         self.by_slot.range((slot, 0, 0, 0)..=(slot, FetchId::MAX, usize::MAX, usize::MAX)).copied()
     }
 
+    /// The fetches that wait on this partition shall be tried again when replies hold less.
+    pub fn hold_back(&mut self, slot: PartitionSlot) {
+        let ids: Vec<FetchId> = self.on(slot).map(|(_, id, _, _)| id).collect();
+        self.held_back.extend(ids);
+    }
+
     /// Whether some fetch has not been read since replies held too much.
     #[must_use]
     pub fn has_held_back(&self) -> bool {

@@ -16,7 +16,7 @@ use super::connection::{Connection, OutPiece};
 use super::handlers::{self, Fate};
 use super::owner::append::Append;
 use super::owner::partitions::Partitions;
-use super::owner::{self, Answer, Ask, Owner};
+use super::owner::{Answer, Ask, Owner};
 use super::purgatory::produce::PendingId;
 use crate::config::BrokerConfig;
 use crate::model::Now;
@@ -417,7 +417,7 @@ impl<M: ArenaMemory> Shard<M> {
     /// Whether replies that are not taken keep others from theirs.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.memory.is_tight() || self.owner.reply_bytes_left() < owner::REPLY_BYTES_MIN
+        self.memory.is_tight() || self.owner.keeps_readers_waiting()
     }
 
     /// Whether requests of the connection wait for their replies.

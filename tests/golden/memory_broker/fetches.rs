@@ -16,7 +16,7 @@ const NAME: &str = "many-000000000-001";
 /// Topics have names in it.
 const VERSION: i16 = 12;
 
-fn frame<'m, R: Request<'m>>(request: &R) -> Vec<u8> {
+pub fn frame<'m, R: Request<'m>>(request: &R) -> Vec<u8> {
     let mut writer = Writer::new();
     encode_request(&mut writer, VERSION, 7, Some("fetches"), request).expect("a small request");
     writer.encoded()[4..].to_vec()

@@ -7,6 +7,7 @@ mod full_disk;
 mod retention;
 mod rolls;
 mod searches;
+mod slow_reads;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -59,6 +60,8 @@ pub struct MemoryBroker {
     turns: u64,
     reads_replies: bool,
     set_back_ms: i64,
+    /// Reads of the disk that take their time: all of them, if there is a list.
+    held_reads: Option<Vec<Operation>>,
 }
 
 impl MemoryBroker {
@@ -108,12 +111,28 @@ impl MemoryBroker {
             turns: 0,
             reads_replies: true,
             set_back_ms: 0,
+            held_reads: None,
         }
     }
 
-    /// Whether the client reads what it is sent, from now on.
+    /// What is sent from now on comes from another client; the first one still waits for its replies.
+    pub fn join(&mut self) {
+        self.connection = self.shard.open_connection(0);
+    }
+
+    /// Whether the clients read what they are sent, from now on.
     pub fn read_replies(&mut self, reads: bool) {
         self.reads_replies = reads;
+        self.settle();
+    }
+
+    /// Whether the disk takes its time with reads, from now on.
+    pub fn hold_reads(&mut self, holds: bool) {
+        let held = std::mem::replace(&mut self.held_reads, holds.then(Vec::new));
+        for operation in held.into_iter().flatten() {
+            let completion = self.carry_out(operation);
+            self.shard.handle_completion(completion);
+        }
         self.settle();
     }
 
@@ -149,12 +168,18 @@ impl MemoryBroker {
                 idle = false;
             }
             while let Some(operation) = self.shard.poll_operation() {
+                if let (Operation::Read { .. }, Some(held)) = (&operation, &mut self.held_reads) {
+                    held.push(operation);
+                    continue;
+                }
                 let completion = self.carry_out(operation);
                 self.shard.handle_completion(completion);
                 idle = false;
             }
-            while self.reads_replies && self.shard.poll_output().is_some() {
-                self.take_output();
+            while self.reads_replies
+                && let Some(connection) = self.shard.poll_output()
+            {
+                self.take_output(connection);
                 idle = false;
             }
             if idle {
@@ -214,8 +239,8 @@ impl MemoryBroker {
         done.outcome
     }
 
-    fn take_output(&mut self) {
-        for piece in self.shard.take_output(self.connection) {
+    fn take_output(&mut self, connection: ConnectionId) {
+        for piece in self.shard.take_output(connection) {
             match piece {
                 OutPiece::Bytes(bytes) => self.incoming.extend_from_slice(&bytes),
                 OutPiece::Records(records) => {
@@ -232,7 +257,7 @@ impl MemoryBroker {
                 }
             }
         }
-        self.shard.note_sent(self.connection);
+        self.shard.note_sent(connection);
         while let Some(prefix) = self.incoming.first_chunk() {
             let end = 4 + usize::try_from(u32::from_be_bytes(*prefix)).expect("a length");
             if self.incoming.len() < end {

@@ -1,0 +1,101 @@
+//! Fetches of what lies on a disk that takes its time, and of clients that do not read: who waits is not forgotten.
+
+use super::MemoryBroker;
+use super::fetches::{append, frame};
+use crate::script::batches::packed;
+use crate::script::{Broker as _, Script};
+use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ringlog::protocol::records::Codec;
+use ringlog::storage::shard::ShardOptions;
+use std::time::Duration;
+
+/// Segments are closed soon after they are begun, and their records leave the memory.
+const TO_DISK: &str = "node.id=0\nlog.roll.ms=1\nlog.retention.check.interval.ms=100\nlog.retention.ms=-1\n";
+const NAME: &str = "slow-000000000-001";
+
+fn broker(settings: &str, options: ShardOptions) -> MemoryBroker {
+    let mut broker = MemoryBroker::with_options(settings, options);
+    Script::run(&mut broker, |script| assert_eq!(script.topic("slow", 2, &[]), NAME));
+    broker
+}
+
+fn large() -> Vec<u8> {
+    packed(Codec::None, &[1_000], &[7; 100_000])
+}
+
+/// A fetch of one partition that waits up to a minute for a byte.
+fn fetch(broker: &mut MemoryBroker, partition: i32, fetch_offset: i64) {
+    let partitions = vec![FetchPartition {
+        partition,
+        fetch_offset,
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    }];
+    let topics = vec![FetchTopic { topic: NAME, partitions, ..FetchTopic::default() }];
+    broker.send(&frame(&FetchRequest {
+        max_wait_ms: 60_000,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        topics,
+        ..FetchRequest::default()
+    }));
+}
+
+/// Two large batches on disk, no more in memory, and a disk that takes its time.
+fn broker_that_reads_slowly() -> MemoryBroker {
+    let options = ShardOptions { retained_bytes: 0, ..ShardOptions::default() };
+    let mut broker = broker(TO_DISK, options);
+    append(&mut broker, NAME, 0, &large());
+    broker.pause(Duration::from_secs(30));
+    // Memory is given up when somebody needs some.
+    append(&mut broker, NAME, 1, &large());
+    broker.pause(Duration::from_secs(1));
+    while broker.answer_now().is_some() {}
+    broker.hold_reads(true);
+    broker
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_disk_to_answer_a_fetch() {
+    let mut broker = broker_that_reads_slowly();
+    fetch(&mut broker, 0, 0);
+    assert_eq!(broker.answer_now(), None, "it was read from memory");
+    broker.begin_stop();
+    assert!(broker.answer_now().is_some());
+    broker.hold_reads(false);
+}
+
+#[test]
+fn a_fetch_whose_disk_is_slow_is_answered_when_it_has_read() {
+    let mut broker = broker_that_reads_slowly();
+    fetch(&mut broker, 0, 0);
+    broker.pause(Duration::from_secs(300));
+    assert_eq!(broker.answer_now(), None);
+    broker.hold_reads(false);
+    assert!(broker.answer_now().is_some_and(|answer| answer.len() > 100_000));
+}
+
+#[test]
+fn what_is_appended_while_replies_hold_too_much_wakes_a_fetch_when_they_are_read() {
+    const FETCHES: usize = 100;
+    let mut broker = broker("node.id=0\n", ShardOptions::default());
+    for _ in 0..20 {
+        append(&mut broker, NAME, 0, &large());
+    }
+    broker.pause(Duration::from_secs(1));
+    while broker.answer_now().is_some() {}
+    fetch(&mut broker, 1, 0);
+    broker.join();
+    broker.read_replies(false);
+    for offset in 0..FETCHES {
+        fetch(&mut broker, 0, i64::try_from(offset % 20).expect("small"));
+    }
+    let small = packed(Codec::None, &[1_000], b"small");
+    append(&mut broker, NAME, 1, &small);
+    // Neither does time pass, nor is anything else appended.
+    broker.read_replies(true);
+    let answers: Vec<_> = std::iter::from_fn(|| broker.answer_now()).collect();
+    assert_eq!(answers.len(), FETCHES + 1, "some fetches are still waiting");
+}

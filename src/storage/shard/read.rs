@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Event, PartitionSlot, Purpose, ShardLog};
 use crate::model::Offset;
-use crate::model::batch::{BatchHeader, HEADER_BYTES};
+use crate::model::batch::{BatchError, BatchHeader, HEADER_BYTES};
 use crate::model::number::{index, round_up, wide};
 use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
 use crate::storage::arena::ChunkId;
@@ -21,6 +21,9 @@ use crate::storage::side_file;
 const EXTENT_BYTES: u64 = 256 << 10;
 /// Largest index file that is read. Unit: bytes.
 const INDEX_FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// A place that a walk over at least so much has found is noted in the index. Unit: bytes.
+const LEARNED_BYTES_MIN: u64 = 64 << 10;
 
 /// Bytes of a reply that lie somewhere else.
 #[derive(Debug, Clone)]
@@ -65,6 +68,42 @@ pub(super) enum Search<T> {
     Pending,
     Missing,
     Failed,
+}
+
+/// A walk over batch headers: up to where, and the end offset of the last batch before, with the latest timestamp of all.
+struct Walk {
+    at: u64,
+    last: Option<(Offset, i64)>,
+}
+
+impl Walk {
+    /// Goes on over `bytes`, which begin where it stands, to the first batch that is wanted, or the first whose header is not whole.
+    fn over(
+        &mut self,
+        bytes: &[u8],
+        wanted: &impl Fn(&BatchHeader) -> bool,
+    ) -> Result<Option<BatchHeader>, BatchError> {
+        let mut rest = bytes;
+        while rest.len() >= HEADER_BYTES {
+            let header = BatchHeader::parse(rest)?;
+            if let Some(found) = self.past(header, wanted) {
+                return Ok(Some(found));
+            }
+            rest = rest.get(header.size_bytes..).unwrap_or_default();
+        }
+        Ok(None)
+    }
+
+    /// Past the batch at which it stands, unless that is wanted.
+    fn past(&mut self, header: BatchHeader, wanted: &impl Fn(&BatchHeader) -> bool) -> Option<BatchHeader> {
+        if wanted(&header) {
+            return Some(header);
+        }
+        let latest = self.last.map_or(header.max_timestamp, |(_, latest)| header.max_timestamp.max(latest));
+        self.last = Some((header.end_offset(), latest));
+        self.at += wide(header.size_bytes);
+        None
+    }
 }
 
 type ExtentKey = (PartitionSlot, i64, u64);
@@ -437,6 +476,12 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
+    /// Whether reads wait until extents that are in use are not any more.
+    #[must_use]
+    pub fn has_waiting_reads(&self) -> bool {
+        !self.cache.waiting.is_empty()
+    }
+
     /// Extents that were in use may not be any more: who waited for room tries again.
     fn wake_waiting_reads(&mut self) {
         while let Some(slot) = self.cache.waiting.pop_first() {
@@ -501,66 +546,64 @@ impl<M: ArenaMemory> ShardLog<M> {
         range: Range<u64>,
         wanted: impl Fn(&BatchHeader) -> bool,
     ) -> Search<(u64, BatchHeader)> {
-        let mut at = range.start;
-        let mut last = None;
-        while at < range.end {
-            match self.header_at(slot, at) {
-                Search::Found(header) if wanted(&header) => return Search::Found((at, header)),
-                Search::Found(header) => {
-                    let latest =
-                        last.map_or(header.max_timestamp, |(_, _, latest)| header.max_timestamp.max(latest));
-                    last = Some((at, header, latest));
-                    at += wide(header.size_bytes);
+        let mut walk = Walk { at: range.start, last: None };
+        while walk.at < range.end {
+            let before = walk.at;
+            // Most headers lie whole in a piece.
+            let found = match self.piece_at(slot, walk.at, range.end, Wanted::Now) {
+                Search::Found(piece) => {
+                    let found = walk.over(self.bytes_of(&piece), &wanted);
+                    self.give_back([piece]);
+                    found
                 }
                 Search::Pending => {
-                    self.learn_from_walk(slot, base_offset, at, last);
+                    self.learn_from_walk(slot, base_offset, &walk);
                     return Search::Pending;
                 }
                 Search::Missing | Search::Failed => return Search::Failed,
+            };
+            let found = match found {
+                Ok(None) if walk.at == before => match self.header_at(slot, walk.at) {
+                    Search::Found(header) => walk.past(header, &wanted),
+                    Search::Pending => {
+                        self.learn_from_walk(slot, base_offset, &walk);
+                        return Search::Pending;
+                    }
+                    Search::Missing | Search::Failed => return Search::Failed,
+                },
+                Ok(found) => found,
+                Err(_) => return Search::Failed,
+            };
+            if let Some(header) = found {
+                if walk.at - range.start >= LEARNED_BYTES_MIN {
+                    self.learn_from_walk(slot, base_offset, &walk);
+                }
+                return Search::Found((walk.at, header));
             }
         }
-        self.learn_the_end(slot, base_offset, at, last);
+        self.learn_the_end(slot, base_offset, &walk);
         Search::Missing
     }
 
     /// A walk has come to the end of a segment: a search that goes on in the next one need not read this one's end again,
     /// for which a small cache would give up what it has just read of the next.
-    fn learn_the_end(
-        &mut self,
-        slot: PartitionSlot,
-        base_offset: Offset,
-        at: u64,
-        last: Option<(u64, BatchHeader, i64)>,
-    ) {
-        let Some((_, header, latest)) = last else { return };
-        let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
-            return;
-        };
-        if segment.closed && at == segment.end() {
-            let position = segment.size;
-            let before = segment.index.entry_before(position).map_or(i64::MIN, |entry| entry.max_timestamp);
-            let max_timestamp = latest.max(before);
-            segment.index.learn(IndexEntry { offset: header.end_offset(), position, max_timestamp });
+    fn learn_the_end(&mut self, slot: PartitionSlot, base_offset: Offset, walk: &Walk) {
+        let segment = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset));
+        if segment.is_some_and(|segment| segment.closed && walk.at == segment.end()) {
+            self.learn_from_walk(slot, base_offset, walk);
         }
     }
 
     /// The walk goes on later, when more has been read: at log position `at`, from the batch behind its last. The last may lie in
     /// an extent that a small cache gives up for the one that holds this batch: neither would stay, and the walk have no end.
-    fn learn_from_walk(
-        &mut self,
-        slot: PartitionSlot,
-        base_offset: Offset,
-        at: u64,
-        last: Option<(u64, BatchHeader, i64)>,
-    ) {
-        let Some((_, header, latest)) = last else { return };
+    fn learn_from_walk(&mut self, slot: PartitionSlot, base_offset: Offset, walk: &Walk) {
+        let Some((end_offset, latest)) = walk.last else { return };
         let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) else {
             return;
         };
-        let position = at - segment.start;
+        let position = walk.at - segment.start;
         let before = segment.index.entry_before(position).map_or(i64::MIN, |entry| entry.max_timestamp);
-        let max_timestamp = latest.max(before);
-        segment.index.learn(IndexEntry { offset: header.end_offset(), position, max_timestamp });
+        segment.index.learn(IndexEntry { offset: end_offset, position, max_timestamp: latest.max(before) });
     }
 
     /// The header of the batch at log position `at`.

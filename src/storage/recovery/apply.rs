@@ -62,6 +62,19 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         Ok(())
     }
 
+    /// The segment's file, if there is one.
+    pub(super) fn open_to_read(
+        &self,
+        known: &KnownPartition,
+        segment: Offset,
+    ) -> Result<Option<D::File>, RecoveryError> {
+        let path = format!("{}/{}", known.folder, file_name(segment, "log"));
+        match self.disk.open(Path::new(&path), Access::Read, Caching::Buffered) {
+            Err(error) if error.is_not_found() => Ok(None),
+            file => Ok(Some(file?)),
+        }
+    }
+
     /// Cuts the segment at `position`; later segments go, unless they were begun after the truncation (newer epoch).
     pub(super) fn truncate(
         &mut self,

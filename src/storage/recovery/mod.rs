@@ -6,6 +6,7 @@
 //! not flushed, not to what is stored; after a clean stop nothing is read but the base.
 
 mod apply;
+mod chunks;
 mod folders;
 mod frames;
 mod held;

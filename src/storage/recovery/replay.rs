@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::SegmentFiles;
+use super::chunks::{Piece, lay_over};
 use super::held::{HeldWriter, for_each_held};
 use super::hindsight::Hindsight;
+use super::scan::Expected;
 use super::streams::Stream;
 use super::{KnownPartition, RecoveryError};
-use crate::model::number::index;
-use crate::model::{PartitionIndex, TopicId, TopicPartition};
+use crate::model::number::{index, wide};
+use crate::model::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use crate::runtime::disk::BlockingDisk;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::arena::ChunkId;
 use crate::storage::arena::table::{self, ChunkLabel, Layout};
 use crate::storage::checkpoint::CheckpointPartition;
 use crate::storage::commit_log::frame::{FrameHeader, kind};
+
+/// What chunks hold of each segment.
+type Pieces<'m> = BTreeMap<(TopicPartition, Offset), Vec<Piece<'m>>>;
 
 pub(super) type States = BTreeMap<TopicPartition, CheckpointPartition>;
 
@@ -71,9 +76,14 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         for (stream, oldest_sequence) in &sources.streams {
             self.replay_stream(stream, *oldest_sequence)?;
         }
+        let mut pieces = Pieces::new();
         for arena in &sources.arenas {
-            self.apply_chunks(*arena)?;
+            for_each_chunk(*arena, |label, bytes| {
+                add_piece(&mut pieces, label, bytes);
+                Ok(())
+            })?;
         }
+        self.apply_pieces(pieces)?;
         let Self { by_id, states, originals, files, frames_applied, chunks_applied, .. } = self;
         let damaged = files.finish()?;
         for (id, original) in originals {
@@ -93,6 +103,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         not_served: &mut BTreeMap<TopicPartition, bool>,
     ) -> Result<(), RecoveryError> {
         let mut hindsight = Hindsight::default();
+        let mut chunks = Vec::new();
         let disk = self.disk;
         for_each_held(disk, incarnation, |header, _| {
             hindsight.note(id_of_frame(header), header);
@@ -103,9 +114,17 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                 not_served.insert(id_of_frame(header), header.kind == kind::HELD_ARENA_LOST);
                 Ok(())
             }
+            kind::HELD_CHUNK => {
+                chunks.push((label_of_frame(header), body.to_vec()));
+                Ok(())
+            }
             _ => self.replay_frame(header, body, &hindsight),
         })?;
-        Ok(())
+        let mut pieces = Pieces::new();
+        for (label, bytes) in &chunks {
+            add_piece(&mut pieces, label, bytes);
+        }
+        self.apply_pieces(pieces)
     }
 
     /// Reads the stream twice, since what comes later decides about what came before.
@@ -155,7 +174,6 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                     self.files.write(known, header.segment, header.position, body)?;
                 }
             }
-            kind::HELD_CHUNK => self.files.write(known, header.segment, header.position, body)?,
             kind::TRUNCATE if !covered => {
                 if !hindsight.is_done(id, header) {
                     self.files.truncate(known, header.segment, header.position, header.leader_epoch)?;
@@ -188,18 +206,50 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         self.states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id))
     }
 
-    /// Writes what the arena's chunks hold, and their segments lack, into the segments.
-    fn apply_chunks<M: ArenaMemory>(&mut self, arena: &M) -> Result<(), RecoveryError> {
-        for_each_chunk(arena, |label, bytes| {
-            let Some(known) = self.by_id.get(&label.topic_partition).copied() else { return Ok(()) };
+    /// Writes what chunks hold, and their segments lack, into the segments, as far as it is sound.
+    fn apply_pieces(&mut self, pieces: Pieces<'_>) -> Result<(), RecoveryError> {
+        for ((id, segment), pieces) in pieces {
+            let Some(known) = self.by_id.get(&id).copied() else { continue };
             if self.files.is_damaged(&known.folder) {
-                return Ok(());
+                continue;
             }
-            tracing::trace!(folder = known.folder, ?label, bytes = bytes.len(), "a chunk is applied");
-            self.chunks_applied += 1;
-            let done = self.files.write(known, label.segment.0, label.position, bytes);
-            self.files.note_damage(&known.folder, done)
-        })
+            let done = self.apply_to_segment(known, segment, pieces);
+            self.files.note_damage(&known.folder, done)?;
+        }
+        Ok(())
+    }
+
+    fn apply_to_segment(
+        &mut self,
+        known: &KnownPartition,
+        segment: Offset,
+        pieces: Vec<Piece<'_>>,
+    ) -> Result<(), RecoveryError> {
+        let (at, expected) = match self.states.get(&known.topic_partition) {
+            // It is on stable media, whole.
+            Some(state) if segment.0 < state.recovery_segment => return Ok(()),
+            Some(state) if segment.0 == state.recovery_segment => {
+                (state.recovery_position, Expected::at(Offset(state.recovery_offset)))
+            }
+            _ => (0, Expected::at(segment)),
+        };
+        let count = wide(pieces.len());
+        let file = self.files.open_to_read(known, segment)?;
+        let files = &mut self.files;
+        let laid = lay_over(file.as_ref(), at, expected, pieces, |position, bytes| {
+            files.write(known, segment.0, position, bytes)
+        })?;
+        let folder = known.folder.as_str();
+        tracing::trace!(folder, %segment, count, ?laid, "chunks are applied");
+        if laid.kept > 0 || laid.refused > 0 {
+            let (kept, refused, end) = (laid.kept, laid.refused, laid.end);
+            tracing::warn!(
+                folder, %segment, kept, refused, end,
+                "bytes of the memory are no sound batches: the file keeps its own, what lies behind the end is refused"
+            );
+        }
+        self.chunks_applied += count;
+        Ok(())
     }
 }
 
@@ -253,9 +303,9 @@ pub(super) fn hold<D: BlockingDisk, M: ArenaMemory>(
 }
 
 /// Shows each chunk whose bytes its segment may lack.
-fn for_each_chunk<M: ArenaMemory>(
-    arena: &M,
-    mut visit: impl FnMut(&ChunkLabel, &[u8]) -> Result<(), RecoveryError>,
+fn for_each_chunk<'m, M: ArenaMemory>(
+    arena: &'m M,
+    mut visit: impl FnMut(&ChunkLabel, &'m [u8]) -> Result<(), RecoveryError>,
 ) -> Result<(), RecoveryError> {
     let layout = Layout::of(arena.len());
     for number in 0..layout.granule_count() {
@@ -269,6 +319,20 @@ fn for_each_chunk<M: ArenaMemory>(
         }
     }
     Ok(())
+}
+
+fn add_piece<'m>(pieces: &mut Pieces<'m>, label: &ChunkLabel, bytes: &'m [u8]) {
+    let piece = Piece { position: label.position, bytes };
+    pieces.entry((label.topic_partition, label.segment)).or_default().push(piece);
+}
+
+fn label_of_frame(header: &FrameHeader) -> ChunkLabel {
+    ChunkLabel {
+        topic_partition: id_of_frame(header),
+        leader_epoch: LeaderEpoch(header.leader_epoch),
+        segment: Offset(header.segment),
+        position: header.position,
+    }
 }
 
 fn id_of_frame(header: &FrameHeader) -> TopicPartition {

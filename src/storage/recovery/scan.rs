@@ -82,10 +82,10 @@ pub fn walk<F: BlockingFile>(
     mut visit: impl FnMut(&BatchHeader, u64, &[u8]) -> ControlFlow<()>,
 ) -> Result<(Scanned, Stop), RecoveryError> {
     let length = file.length()?;
-    let mut window = Window { start: from, bytes: Vec::new() };
+    let mut window = Window::new(from);
     let mut at = from;
     let stop = loop {
-        let rest = window.from(file, at, length)?;
+        let rest = window.from(|position, bytes| file.read_at(position, bytes), at, length)?;
         if rest.is_empty() {
             break Stop::End;
         }
@@ -107,15 +107,25 @@ pub fn walk<F: BlockingFile>(
 }
 
 /// A part of the file in memory.
-struct Window {
+pub(super) struct Window {
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl Window {
+    /// One for positions from `start` on.
+    pub(super) const fn new(start: u64) -> Self {
+        Self { start, bytes: Vec::new() }
+    }
+
     /// The bytes from position `at` on, which is not before the window's start: at least the whole batch that begins there, if
-    /// the file has it and it is not too large to be one.
-    fn from<F: BlockingFile>(&mut self, file: &F, at: u64, length: u64) -> Result<&[u8], RecoveryError> {
+    /// the file, of which `read_at` reads, has it and it is not too large to be one.
+    pub(super) fn from(
+        &mut self,
+        read_at: impl Fn(u64, &mut [u8]) -> crate::runtime::Result<usize>,
+        at: u64,
+        length: u64,
+    ) -> Result<&[u8], RecoveryError> {
         // A header says how long its batch is: it is looked for twice.
         for _ in 0..2 {
             let rest = self.bytes.get(index(at - self.start)..).unwrap_or_default();
@@ -127,7 +137,7 @@ impl Window {
             }
             let wanted = needed.max(WINDOW_BYTES).min(index(length - at));
             self.bytes.resize(wanted, 0);
-            let read = file.read_at(at, &mut self.bytes)?;
+            let read = read_at(at, &mut self.bytes)?;
             self.bytes.truncate(read);
             self.start = at;
         }
@@ -135,7 +145,8 @@ impl Window {
     }
 }
 
-fn good_batch(bytes: &[u8], expected: &Expected) -> Result<BatchHeader, Stop> {
+/// The batch at the start of `bytes`, if it is whole and sound and the next one.
+pub(super) fn good_batch(bytes: &[u8], expected: &Expected) -> Result<BatchHeader, Stop> {
     let header = match BatchHeader::check(bytes) {
         Err(BatchError::Crc { .. } | BatchError::Counts { .. }) if expected.skip_crc => {
             BatchHeader::parse(bytes).map_err(Stop::Batch)?

@@ -7,6 +7,8 @@ use crate::model::number::index;
 use crate::model::{Durability, Offset, ProducerEpoch, ProducerId};
 use crate::runtime::file::{Access, BlockingFile as _, Caching};
 use crate::runtime::sim::{SimDisk, SimMemory, SimRandom, SimSteps};
+use crate::storage::arena::ChunkId;
+use crate::storage::arena::table::{ChunkLabel, in_use};
 use crate::storage::commit_log::FILE_BYTES_MIN;
 use crate::storage::commit_log::frame::FileHeader;
 use crate::storage::operation::PREPARED_NAME;
@@ -120,13 +122,20 @@ impl Directory {
     }
 }
 
+fn memory_of_last_life() -> SimMemory {
+    let mut memory = SimMemory::new(ARENA_BYTES_MIN, SimSteps::default(), SimRandom::new(1));
+    let owner = ArenaOwner { directory_id: DIRECTORY, boot_id: [3; 16], shard: 0, incarnation: LAST };
+    memory.write(0, &owner.encode());
+    memory
+}
+
 fn path_of(base_offset: i64, suffix: &str) -> String {
     format!("{FOLDER}/{}", file_name(Offset(base_offset), suffix))
 }
 
 /// A batch of `count` records, in `records_bytes` bytes of something that differs from one to the next.
 pub(super) fn batch(base_offset: i64, count: i32, leader_epoch: i32, records_bytes: usize) -> Vec<u8> {
-    let records = vec![base_offset.to_le_bytes()[0]; records_bytes];
+    let records = vec![base_offset.to_le_bytes()[0] | 0x80; records_bytes];
     let mut header = BatchHeader {
         base_offset: Offset(base_offset),
         size_bytes: HEADER_BYTES + records_bytes,
@@ -145,7 +154,7 @@ pub(super) fn batch(base_offset: i64, count: i32, leader_epoch: i32, records_byt
     [header.encode().as_slice(), &records].concat()
 }
 
-fn batches(base_offset: i64, count: i64, records_bytes: usize) -> Vec<u8> {
+pub(super) fn batches(base_offset: i64, count: i64, records_bytes: usize) -> Vec<u8> {
     (base_offset..base_offset + count).flat_map(|offset| batch(offset, 1, 1, records_bytes)).collect()
 }
 
@@ -158,9 +167,7 @@ fn a_log_with_gaps_outlives_the_loss_of_what_can_be_rebuilt() {
             let mut directory = Directory::new(durability);
             let contents = directory.put_segments(segments);
             // Its memory is not lost.
-            let mut memory = SimMemory::new(ARENA_BYTES_MIN, SimSteps::default(), SimRandom::new(1));
-            let owner = ArenaOwner { directory_id: DIRECTORY, boot_id: [3; 16], shard: 0, incarnation: LAST };
-            memory.write(0, &owner.encode());
+            let memory = memory_of_last_life();
             let recovered = directory.start_with(&[&memory]).unwrap();
             assert_eq!(recovered.logs[0].log_end_offset, Offset(5005), "there was no base");
             directory.starts_with(segments, &contents);
@@ -282,4 +289,63 @@ fn with_its_base_a_segment_behind_a_torn_one_goes() {
     let recovered = directory.start().unwrap();
     assert_eq!(recovered.logs[0].log_end_offset, Offset(4));
     assert_eq!(recovered.logs[0].segments.len(), 1);
+}
+
+/// The file has batches 0 to 29 and knows of 0 to 9 that they are on stable media; the memory has all 60.
+#[test]
+fn damage_in_the_memory_costs_nothing_that_is_in_the_file() {
+    let content = batches(0, 60, 300);
+    let damages = ["none", "bytes", "position", "segment", "partition", "shorter", "longer", "no base"];
+    for damage in damages {
+        let mut directory = Directory::new(Durability::Written);
+        directory.put_segment(0, &content[..content.len() / 2]);
+        if damage != "no base" {
+            let state = CheckpointPartition {
+                flushed_offset: 10,
+                recovery_position: content.len() as u64 / 6,
+                recovery_offset: 10,
+                ..CheckpointPartition::fresh(PARTITION)
+            };
+            write_base_of(&directory.disk, LAST, 1, false, vec![state]).unwrap();
+        }
+        let recovered = directory.start_with(&[&memory_with(&content, damage)]).unwrap();
+        assert_eq!(recovered.report.offline, [], "{damage}");
+        // The damage lies in what the file has.
+        assert_eq!(recovered.logs[0].log_end_offset, Offset(60), "{damage}");
+        assert_eq!(recovered.logs[0].segments.len(), 1, "{damage}");
+        assert_eq!(directory.get(&path_of(0, "log")), content, "{damage}");
+        assert!(
+            directory.disk.open(Path::new(&path_of(20, "log")), Access::Read, Caching::Buffered).is_err()
+        );
+    }
+}
+
+/// A memory with `content` in chunks of 4 KiB, the second of which is damaged.
+fn memory_with(content: &[u8], damage: &str) -> SimMemory {
+    let mut memory = memory_of_last_life();
+    let layout = Layout::of(memory.len());
+    for (number, bytes) in (0..).zip(content.chunks(4096)) {
+        let chunk = ChunkId(number);
+        let mut label = ChunkLabel {
+            topic_partition: PARTITION,
+            leader_epoch: LeaderEpoch(1),
+            segment: Offset(0),
+            position: u64::from(number) * 4096,
+        };
+        let (mut bytes, mut valid_bytes) = (bytes.to_vec(), bytes.len() as u64);
+        match damage {
+            "bytes" if number == 1 => bytes.fill(7),
+            "position" if number == 1 => label.position = 0,
+            "segment" if number == 1 => label.segment = Offset(20),
+            "partition" if number == 1 => label.topic_partition.partition = PartitionIndex(1),
+            "shorter" if number == 1 => valid_bytes = 5,
+            "longer" if number == 1 => valid_bytes = 100_000,
+            _ => {}
+        }
+        let entry = layout.entry_position(chunk);
+        memory.write(entry + 8, &label.encode());
+        memory.write(layout.chunk_position(chunk), &bytes);
+        memory.publish(entry, in_use(valid_bytes));
+    }
+    memory
 }

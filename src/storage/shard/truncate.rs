@@ -7,7 +7,7 @@ use crate::model::{LeaderEpoch, Offset};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::commit_log::frame::kind;
 use crate::storage::operation::{Fault, Lane, Task};
-use crate::storage::partition::segment::{FileState, file_name};
+use crate::storage::partition::segment::{FileState, Segment, file_name};
 use crate::storage::partition::{Hold, PartitionLog};
 use crate::storage::seeded_bug::{SeededBug, planted};
 
@@ -154,7 +154,9 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.arena.disown(last.id);
         }
         if let Some(last) = partition.tail.chunks.back() {
-            let valid_bytes = end.min(last.capacity_end()) - last.start;
+            // A segment that was cut whole began on a block: what lies before it in the chunk is no batch.
+            let segment_end = partition.segment_of_base(last.segment).map_or(end, Segment::end);
+            let valid_bytes = end.min(segment_end).min(last.capacity_end()).saturating_sub(last.start);
             if last.clean {
                 self.arena.publish_clean(last.id, valid_bytes);
             } else {

@@ -11,6 +11,7 @@ use super::inode::Inode;
 use super::names::{Change, FolderId, InodeId, Names, Node, Place, ROOT};
 use super::random::SimRandom;
 use super::steps::{SimSteps, Step};
+use crate::model::number::wide;
 use crate::runtime::disk::{BlockingDisk, DirectoryEntry, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
 use crate::runtime::{DiskAction, Error, Result};
@@ -320,7 +321,10 @@ impl BlockingFile for SimFile {
         let mut random = state.random.fork();
         let inode = state.inode(self);
         match step {
-            Ok(Go::On) => inode.write(position, bytes, || true),
+            Ok(Go::On) => {
+                inode.write(position, bytes, || true);
+                inode.note_cached(position, wide(bytes.len()));
+            }
             Ok(Go::Perhaps) => {
                 inode.write(position, bytes, || random.coin());
                 return Err(broken(DiskAction::Write, &self.path));
@@ -337,7 +341,12 @@ impl BlockingFile for SimFile {
     }
 
     fn sync(&self) -> Result<()> {
-        self.disk.state().change(DiskAction::Sync, &self.path, |state| state.inode(self).sync())
+        let mut state = self.disk.state();
+        let done = state.change(DiskAction::Sync, &self.path, |state| state.inode(self).sync());
+        if done.is_err() && !state.steps.are_over() {
+            state.inode(self).give_up();
+        }
+        done
     }
 
     fn set_length(&self, bytes: u64) -> Result<()> {

@@ -1,6 +1,6 @@
 //! A simulated file: what reads see, and what the loss of power may leave of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::random::SimRandom;
 use crate::model::number::{index, wide};
@@ -26,6 +26,11 @@ pub(super) struct Inode {
     older: BTreeMap<u64, Vec<Sector>>,
     /// Lengths before, the durable one first; empty if the present one is durable.
     lengths: Vec<u64>,
+    /// Sectors that stand in the machine's cache alone.
+    cached: BTreeSet<u64>,
+    /// Sectors that this cache gave up when it could not flush them: reads see what was written, and no later flush brings it to stable
+    /// media unless it is written again.
+    given_up: BTreeMap<u64, Vec<Sector>>,
 }
 
 impl Inode {
@@ -79,7 +84,22 @@ impl Inode {
     /// Everything as it is now is on stable media.
     pub(super) fn sync(&mut self) {
         self.older.clear();
+        self.cached.clear();
         self.lengths.clear();
+    }
+
+    /// What was written to this range is in the machine's cache.
+    pub(super) fn note_cached(&mut self, position: u64, bytes: u64) {
+        self.cached.extend(position / SECTOR_BYTES..(position + bytes).div_ceil(SECTOR_BYTES));
+    }
+
+    /// A flush of the cache has failed.
+    pub(super) fn give_up(&mut self) {
+        for sector in std::mem::take(&mut self.cached) {
+            if let Some(versions) = self.older.remove(&sector) {
+                self.given_up.insert(sector, versions);
+            }
+        }
     }
 
     /// The range as it is now is on stable media, and so is the length.
@@ -103,7 +123,10 @@ impl Inode {
         let lengths = std::mem::take(&mut self.lengths);
         let length = lengths.get(place(lengths.len())).copied().unwrap_or(self.length());
         self.bytes.resize(index(length), 0);
-        for (sector, versions) in std::mem::take(&mut self.older) {
+        self.cached.clear();
+        let mut older = std::mem::take(&mut self.older);
+        older.append(&mut self.given_up);
+        for (sector, versions) in older {
             let Some(old) = versions.get(place(versions.len())) else { continue };
             let start = index(sector * SECTOR_BYTES).min(self.bytes.len());
             let end = (start + SECTOR).min(self.bytes.len());
@@ -123,7 +146,8 @@ impl Inode {
         let mut content = [0; SECTOR];
         self.read(sector * SECTOR_BYTES, &mut content);
         let content = if content == [0; SECTOR] { Sector::Zeros } else { Sector::Bytes(Box::new(content)) };
-        let versions = self.older.entry(sector).or_default();
+        let given_up = self.given_up.remove(&sector).unwrap_or_default();
+        let versions = self.older.entry(sector).or_insert(given_up);
         if versions.len() >= VERSIONS_MAX {
             versions.pop();
         }

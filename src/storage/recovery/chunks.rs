@@ -4,15 +4,22 @@
 //! from the last boundary up to which everything is on stable media. A sound batch of the file stays: no offset is given twice
 //! in one file, as what is truncated leaves the file before anything takes its place, and a leader epoch, which no CRC covers,
 //! decides nothing. Nothing is applied behind the first place where neither has a sound batch: the scan will cut there.
+//!
+//! What both have is written again: where a flush has failed, the file shows what never reached the disk, and no later flush would
+//! bring it there.
 
 use super::RecoveryError;
 use super::scan::{Expected, Window, good_batch};
+use crate::model::batch::{BatchHeader, HEADER_BYTES};
 use crate::model::number::{index, wide};
 use crate::runtime::file::BlockingFile;
 use crate::storage::arena::table::SLAB_BYTES;
 
 /// Most pieces over one place that are tried.
 const TRIED_MAX: usize = 16;
+
+/// Written at once, but for larger batches. Unit: bytes.
+const WRITE_BYTES: usize = 256 << 10;
 
 /// The bytes of a chunk, and their place in the segment. No longer than [`SLAB_BYTES`].
 #[derive(Clone, Copy, Debug)]
@@ -24,23 +31,25 @@ pub(super) struct Piece<'a> {
 /// What became of the pieces of a segment. Unit: bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Laid {
-    /// Of batches that were written.
+    /// Of batches that the file lacked.
     pub(super) applied: u64,
     /// Of batches of the file that the pieces would have changed.
     pub(super) kept: u64,
-    /// Of pieces that another one belied, and of what lies behind the last sound batch.
+    /// Of pieces that another one belied, and of what lies behind a gap.
     pub(super) refused: u64,
     /// Position behind the last sound batch.
     pub(super) end: u64,
+    /// What lies behind it is not the beginning of one append that was under way: readers may have seen what is missing.
+    pub(super) has_gap: bool,
 }
 
-/// Lays `pieces` over `file` from byte `at` on, where a batch as `expected` begins: `write` is given what the file lacks.
+/// Lays `pieces` over `file` from byte `at` on, where a batch as `expected` begins: `write` is given what is sound of them.
 pub(super) fn lay_over<F: BlockingFile>(
     file: Option<&F>,
     at: u64,
     expected: Expected,
     mut pieces: Vec<Piece<'_>>,
-    mut write: impl FnMut(u64, &[u8]) -> Result<(), RecoveryError>,
+    write: impl FnMut(u64, &[u8]) -> Result<(), RecoveryError>,
 ) -> Result<Laid, RecoveryError> {
     pieces.sort_by_key(|piece| piece.position);
     let Some(first) = pieces.first().map(|piece| piece.position) else { return Ok(Laid::default()) };
@@ -48,6 +57,7 @@ pub(super) fn lay_over<F: BlockingFile>(
     let plain = View::new(file, length, &[]);
     let mut end = end_of(&pieces);
     let (mut in_file, mut in_both) = (Window::new(at), Window::new(at));
+    let mut gathered = Gathered { write, at, bytes: Vec::new() };
     let mut expected = expected;
     let mut laid = Laid { end: at, ..Laid::default() };
     while laid.end < end {
@@ -63,19 +73,27 @@ pub(super) fn lay_over<F: BlockingFile>(
             in_both.from(|position, bytes| both.read_at(position, bytes), at, both.end)?
         };
         let next = match own {
-            Some(own) if rest.starts_with(own_bytes) => own,
+            Some(own) if rest.starts_with(own_bytes) => {
+                if own_end > first {
+                    gathered.push(at, own_bytes)?;
+                }
+                own
+            }
             own => match (own, good_batch(rest, &expected).ok()) {
                 (Some(own), _) => {
                     laid.kept += wide(own.size_bytes);
                     own
                 }
                 (None, Some(other)) => {
-                    write(at, rest.get(..other.size_bytes).unwrap_or_default())?;
+                    gathered.push(at, rest.get(..other.size_bytes).unwrap_or_default())?;
                     laid.applied += wide(other.size_bytes);
                     other
                 }
                 (None, None) => {
-                    let Some(hidden) = hidden_piece(&both, at, &expected)? else { break };
+                    let Some(hidden) = hidden_piece(&both, at, &expected)? else {
+                        laid.has_gap = !is_cut_short(rest, at, &pieces, &expected);
+                        break;
+                    };
                     laid.refused += uncover(&mut pieces, hidden, at);
                     in_both = Window::new(at);
                     end = end_of(&pieces);
@@ -87,9 +105,22 @@ pub(super) fn lay_over<F: BlockingFile>(
         expected.leader_epoch = next.leader_epoch;
         laid.end = at.saturating_add(wide(next.size_bytes));
     }
-    laid.refused +=
-        pieces.iter().map(|piece| piece.end().saturating_sub(piece.position.max(laid.end))).sum::<u64>();
+    gathered.flush()?;
+    if laid.has_gap {
+        let behind = pieces.iter().map(|piece| piece.end().saturating_sub(piece.position.max(laid.end)));
+        laid.refused += behind.sum::<u64>();
+    }
     Ok(laid)
+}
+
+/// Whether all that the pieces have from `at` on, where `rest` lies, is the beginning of one batch: the process died while it was
+/// being published, chunk after chunk, and nobody was told of it.
+fn is_cut_short(rest: &[u8], at: u64, pieces: &[Piece<'_>], expected: &Expected) -> bool {
+    let left = end_of(pieces).saturating_sub(at);
+    pieces.iter().any(|piece| piece.covers(at))
+        && (left < wide(HEADER_BYTES)
+            || BatchHeader::parse(rest)
+                .is_ok_and(|header| header.base_offset == expected.offset && wide(header.size_bytes) > left))
 }
 
 /// Place of the piece with which there is a sound batch at `at`, were it not that others lie over it.
@@ -126,6 +157,34 @@ fn uncover(pieces: &mut Vec<Piece<'_>>, hidden: usize, at: u64) -> u64 {
         stays
     });
     removed
+}
+
+/// Bytes that follow one another, to be written in one go.
+struct Gathered<W> {
+    write: W,
+    /// Position of the first.
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl<W: FnMut(u64, &[u8]) -> Result<(), RecoveryError>> Gathered<W> {
+    fn push(&mut self, at: u64, bytes: &[u8]) -> Result<(), RecoveryError> {
+        let follows = self.at.saturating_add(wide(self.bytes.len())) == at;
+        if !follows || self.bytes.len().saturating_add(bytes.len()) > WRITE_BYTES {
+            self.flush()?;
+            self.at = at;
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), RecoveryError> {
+        if !self.bytes.is_empty() {
+            (self.write)(self.at, &self.bytes)?;
+            self.bytes.clear();
+        }
+        Ok(())
+    }
 }
 
 impl Piece<'_> {

@@ -7,7 +7,8 @@
 //! ```text
 //! frames as in a commit log, with the numbers that they had, of any of these partitions, one after another; then
 //! HELD_CHUNK         what a chunk of the arena held
-//! HELD_ARENA_FOUND   of each partition that is not served: the arena of its last life was there,
+//! HELD_ARENA_FOUND   of each partition that is not served: the arena of its last life was there, in the machine's life that
+//!                    the body names (boot id): with its end goes what was written and not flushed
 //! HELD_ARENA_LOST    or was not; the arenas of lives in which it was not served say nothing about that
 //! HELD_END           the last
 //! ```
@@ -56,11 +57,17 @@ impl<'a, D: BlockingDisk> HeldWriter<'a, D> {
         Ok(())
     }
 
-    /// Something of which only the partition is of interest.
-    pub(super) fn push_mark(&mut self, id: TopicPartition, kind: u32) -> Result<(), RecoveryError> {
+    /// Whether the memory of the partition's last life was lost before now, in the machine's life `boot_id`.
+    pub(super) fn push_mark(
+        &mut self,
+        id: TopicPartition,
+        is_memory_lost: bool,
+        boot_id: &[u8; 16],
+    ) -> Result<(), RecoveryError> {
+        let kind = if is_memory_lost { kind::HELD_ARENA_LOST } else { kind::HELD_ARENA_FOUND };
         let header =
             FrameHeader { topic_id: id.topic_id.0, partition: id.partition.0, kind, ..FrameHeader::blank() };
-        self.push(&header, &[])
+        self.push(&header, boot_id)
     }
 
     /// Makes the file durable under its name.

@@ -228,7 +228,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     if last.unsure {
         tracing::warn!("a checkpoint is missing or damaged: no segment is void because of where it begins");
     }
-    let replayed = Replay::new(disk, &by_id, &mut last.known, damaged).run(&sources)?;
+    let replayed = Replay::new(disk, &by_id, &mut last.known, damaged).run(&sources, &options.boot_id)?;
     let report = &mut recovered.report;
     report.frames_applied = replayed.frames_applied;
     report.chunks_applied = replayed.chunks_applied;
@@ -240,7 +240,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     for known in partitions {
         let id = known.topic_partition;
         let state = last.known.get(&id);
-        let is_arena_lost = replayed.not_served.get(&id).copied().unwrap_or(all_lost);
+        let is_arena_lost = replayed.memory_lost.get(&id).copied().unwrap_or(all_lost);
         let mut log = if let Some(reason) = replayed.damaged.get(&known.folder) {
             held.insert(id);
             partition::offline(known, state, reason.clone(), report)
@@ -268,7 +268,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
         return Err(RecoveryError::Unknown { folder, reason });
     }
     if !planted(options.seeded_bug, SeededBug::ForgetHeld) {
-        hold(disk, options.incarnation, &sources, &held, &not_served)?;
+        hold(disk, options.incarnation, &sources, &held, &not_served, &options.boot_id)?;
     }
     Ok(held)
 }

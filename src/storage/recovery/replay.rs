@@ -42,6 +42,8 @@ pub(super) struct Replay<'a, D: BlockingDisk> {
     files: SegmentFiles<'a, D>,
     pub(super) frames_applied: u64,
     pub(super) chunks_applied: u64,
+    /// Partitions of which chunks have the end and nobody has what comes before it.
+    with_gaps: BTreeSet<TopicPartition>,
 }
 
 /// What a replay has come to.
@@ -51,8 +53,9 @@ pub(super) struct Replayed {
     pub(super) chunks_applied: u64,
     /// Folders whose partitions lack something, with the reasons. Their states are as before.
     pub(super) damaged: BTreeMap<String, String>,
-    /// Partitions that the last life did not serve, and whether the memory of the life that did was lost.
-    pub(super) not_served: BTreeMap<TopicPartition, bool>,
+    /// Partitions of which more is known than whether the last life's memory was found: whether that of the last life that served
+    /// them, or a part of it, is lost.
+    pub(super) memory_lost: BTreeMap<TopicPartition, bool>,
 }
 
 impl<'a, D: BlockingDisk> Replay<'a, D> {
@@ -64,14 +67,27 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         damaged: BTreeMap<String, String>,
     ) -> Self {
         let files = SegmentFiles::new(disk, damaged);
-        Self { disk, by_id, states, originals: BTreeMap::new(), files, frames_applied: 0, chunks_applied: 0 }
+        Self {
+            disk,
+            by_id,
+            states,
+            originals: BTreeMap::new(),
+            files,
+            frames_applied: 0,
+            chunks_applied: 0,
+            with_gaps: BTreeSet::new(),
+        }
     }
 
     /// Replays everything: what earlier starts have put aside, the streams, the arenas (the later truth).
-    pub(super) fn run<M: ArenaMemory>(mut self, sources: &Sources<'_, M>) -> Result<Replayed, RecoveryError> {
-        let mut not_served = BTreeMap::new();
+    pub(super) fn run<M: ArenaMemory>(
+        mut self,
+        sources: &Sources<'_, M>,
+        boot_id: &[u8; 16],
+    ) -> Result<Replayed, RecoveryError> {
+        let mut memory_lost = BTreeMap::new();
         if let Some(incarnation) = sources.incarnation {
-            self.replay_held(incarnation, &mut not_served)?;
+            self.replay_held(incarnation, boot_id, &mut memory_lost)?;
         }
         for (stream, oldest_sequence) in &sources.streams {
             self.replay_stream(stream, *oldest_sequence)?;
@@ -84,7 +100,8 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
             })?;
         }
         self.apply_pieces(pieces)?;
-        let Self { by_id, states, originals, files, frames_applied, chunks_applied, .. } = self;
+        let Self { by_id, states, originals, files, frames_applied, chunks_applied, with_gaps, .. } = self;
+        memory_lost.extend(with_gaps.into_iter().map(|id| (id, true)));
         let damaged = files.finish()?;
         for (id, original) in originals {
             let is_damaged = by_id.get(&id).is_some_and(|known| damaged.contains_key(&known.folder));
@@ -94,13 +111,14 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                 None => {}
             }
         }
-        Ok(Replayed { frames_applied, chunks_applied, damaged, not_served })
+        Ok(Replayed { frames_applied, chunks_applied, damaged, memory_lost })
     }
 
     fn replay_held(
         &mut self,
         incarnation: u64,
-        not_served: &mut BTreeMap<TopicPartition, bool>,
+        boot_id: &[u8; 16],
+        memory_lost: &mut BTreeMap<TopicPartition, bool>,
     ) -> Result<(), RecoveryError> {
         let mut hindsight = Hindsight::default();
         let mut chunks = Vec::new();
@@ -111,7 +129,9 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         })?;
         for_each_held(disk, incarnation, |header, body| match header.kind {
             kind::HELD_ARENA_FOUND | kind::HELD_ARENA_LOST => {
-                not_served.insert(id_of_frame(header), header.kind == kind::HELD_ARENA_LOST);
+                // With the power went what had been written, not flushed, and therefore had no chunk any more.
+                let is_lost = header.kind == kind::HELD_ARENA_LOST || body != boot_id;
+                memory_lost.insert(id_of_frame(header), is_lost);
                 Ok(())
             }
             kind::HELD_CHUNK => {
@@ -248,6 +268,9 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                 "bytes of the memory are no sound batches: the file keeps its own, what lies behind the end is refused"
             );
         }
+        if laid.has_gap {
+            self.with_gaps.insert(known.topic_partition);
+        }
         self.chunks_applied += count;
         Ok(())
     }
@@ -261,6 +284,7 @@ pub(super) fn hold<D: BlockingDisk, M: ArenaMemory>(
     sources: &Sources<'_, M>,
     damaged: &BTreeSet<TopicPartition>,
     not_served: &BTreeMap<TopicPartition, bool>,
+    boot_id: &[u8; 16],
 ) -> Result<(), RecoveryError> {
     if not_served.is_empty() {
         return Ok(());
@@ -297,7 +321,7 @@ pub(super) fn hold<D: BlockingDisk, M: ArenaMemory>(
         })?;
     }
     for (&id, &lost) in not_served {
-        held.push_mark(id, if lost { kind::HELD_ARENA_LOST } else { kind::HELD_ARENA_FOUND })?;
+        held.push_mark(id, lost, boot_id)?;
     }
     held.finish()
 }

@@ -1,5 +1,6 @@
 //! Recovery of files that a test has made and damaged: what may have been acknowledged stays.
 
+use super::held::HeldWriter;
 use super::*;
 use crate::model::batch::{BatchHeader, HEADER_BYTES, crc_of};
 use crate::model::limits::BLOCK_BYTES;
@@ -20,11 +21,14 @@ const FOLDER: &str = "t-0";
 const PARTITION: TopicPartition = TopicPartition { topic_id: TopicId([2; 16]), partition: PartitionIndex(0) };
 /// The life that has ended.
 const LAST: u64 = 6;
+const BOOT: [u8; 16] = [3; 16];
+const RESERVED: i64 = 7_000_000;
 
 /// A data directory of one partition, after a death in life [`LAST`].
 struct Directory {
     disk: SimDisk,
     durability: Durability,
+    boot_id: [u8; 16],
     next_incarnation: u64,
 }
 
@@ -34,7 +38,7 @@ impl Directory {
         for folder in [FOLDER, "checkpoints", "commit-log"] {
             disk.create_directories(Path::new(folder)).unwrap();
         }
-        let directory = Self { disk, durability, next_incarnation: LAST + 1 };
+        let directory = Self { disk, durability, boot_id: BOOT, next_incarnation: LAST + 1 };
         directory.put_stream(1);
         directory
     }
@@ -83,7 +87,7 @@ impl Directory {
     fn start_with(&mut self, arenas: &[&SimMemory]) -> Result<Recovered, RecoveryError> {
         let options = RecoveryOptions {
             directory_id: DIRECTORY,
-            boot_id: [3; 16],
+            boot_id: self.boot_id,
             incarnation: self.next_incarnation,
             shard_count: 1,
             now_ms: 1_700_000_000_000,
@@ -124,7 +128,7 @@ impl Directory {
 
 fn memory_of_last_life() -> SimMemory {
     let mut memory = SimMemory::new(ARENA_BYTES_MIN, SimSteps::default(), SimRandom::new(1));
-    let owner = ArenaOwner { directory_id: DIRECTORY, boot_id: [3; 16], shard: 0, incarnation: LAST };
+    let owner = ArenaOwner { directory_id: DIRECTORY, boot_id: BOOT, shard: 0, incarnation: LAST };
     memory.write(0, &owner.encode());
     memory
 }
@@ -246,15 +250,14 @@ fn segments_that_overlap_are_not_removed_without_a_base() {
 /// The log of a `written` topic whose memory is lost as well.
 #[test]
 fn a_reservation_is_kept_without_the_base_and_guessed_without_anything() {
-    let reserved = 7_000_000;
     let known = CheckpointPartition {
-        reserved_offset: reserved,
+        reserved_offset: RESERVED,
         flushed_offset: 5003,
         recovery_segment: 5000,
         recovery_offset: 5000,
         ..CheckpointPartition::fresh(PARTITION)
     };
-    for (damaged, expected) in [(false, reserved), (true, 5005 + RESERVATION_RECORDS)] {
+    for (damaged, expected) in [(false, RESERVED), (true, 5005 + RESERVATION_RECORDS)] {
         let mut directory = Directory::new(Durability::Written);
         let contents = directory.put_segments(&GAPS);
         directory.put(&shard_checkpoint_path(0), &Directory::checkpoint(LAST, known.clone()));
@@ -348,4 +351,48 @@ fn memory_with(content: &[u8], damage: &str) -> SimMemory {
         memory.publish(entry, in_use(valid_bytes));
     }
     memory
+}
+
+/// A directory of a `written` partition that has reserved offsets, with this segment, of which nothing was flushed.
+fn unflushed(content: &[u8]) -> Directory {
+    let directory = Directory::new(Durability::Written);
+    directory.put_segment(0, content);
+    let state = CheckpointPartition { reserved_offset: RESERVED, ..CheckpointPartition::fresh(PARTITION) };
+    write_base_of(&directory.disk, LAST, 1, false, vec![state]).unwrap();
+    directory
+}
+
+/// An append that the death of the process cut short, after some of its chunks were published, was shown to nobody. Where a chunk
+/// is missing, readers may have seen what was in it.
+#[test]
+fn a_gap_in_the_memory_costs_the_reservation_and_an_append_cut_short_does_not() {
+    let content = batches(0, 60, 300);
+    for cut in [1, 60, 61, 62, 300, 360] {
+        let memory = memory_with(&content[..59 * 361 + cut], "none");
+        let recovered = unflushed(&content[..1000]).start_with(&[&memory]).unwrap();
+        assert_eq!(recovered.logs[0].log_end_offset, Offset(59), "{cut} bytes of it");
+    }
+    for damage in ["bytes", "position", "segment", "partition", "shorter"] {
+        let recovered = unflushed(&content[..1000]).start_with(&[&memory_with(&content, damage)]).unwrap();
+        let log = &recovered.logs[0];
+        assert_eq!(log.log_end_offset, Offset(RESERVED), "{damage}");
+        assert_eq!(log.segments[0].size, 4096 / 361 * 361, "{damage}");
+    }
+}
+
+/// What of a `written` partition was in its file, not flushed, had no chunk any more: the power took it.
+#[test]
+fn a_partition_put_aside_goes_on_at_its_reservation_if_the_power_went_since() {
+    let content = batches(0, 60, 300);
+    for (boot_id, is_memory_lost, expected) in
+        [(BOOT, false, 40), (BOOT, true, RESERVED), ([4; 16], false, RESERVED)]
+    {
+        let mut directory = unflushed(&content[..40 * 361]);
+        let mut held = HeldWriter::begin(&directory.disk, LAST).unwrap();
+        held.push_mark(PARTITION, is_memory_lost, &BOOT).unwrap();
+        held.finish().unwrap();
+        directory.boot_id = boot_id;
+        let recovered = directory.start().unwrap();
+        assert_eq!(recovered.logs[0].log_end_offset, Offset(expected));
+    }
 }

@@ -217,16 +217,23 @@ impl Producer {
 
     fn send(&mut self, connection: &mut Connection, parts: &[(usize, usize)]) -> ringlog::client::Result<()> {
         self.requests.push_back(parts.iter().map(|&(place, _)| place).collect());
-        let topic_data = parts
-            .iter()
-            .map(|&(place, number)| TopicProduceData {
-                name: &self.places[place].0,
-                partition_data: [PartitionProduceData {
-                    index: self.places[place].1,
-                    records: Some(Records::Inline(&self.lanes[place].unacknowledged[number].batch)),
-                }]
-                .into(),
-                ..TopicProduceData::default()
+        // A topic that is named twice would be answered once.
+        let mut topics: Vec<(&str, Vec<PartitionProduceData<'_>>)> = Vec::new();
+        for &(place, number) in parts {
+            let (name, index) = &self.places[place];
+            let records = Some(Records::Inline(&self.lanes[place].unacknowledged[number].batch));
+            let part = PartitionProduceData { index: *index, records, ..Default::default() };
+            match topics.iter_mut().find(|(topic, _)| topic == name) {
+                Some((_, parts)) => parts.push(part),
+                None => topics.push((name, vec![part])),
+            }
+        }
+        let topic_data = topics
+            .into_iter()
+            .map(|(name, parts)| TopicProduceData {
+                name,
+                partition_data: parts.into(),
+                ..Default::default()
             })
             .collect();
         let request =
@@ -239,9 +246,15 @@ impl Producer {
         let reply = connection.receive()?;
         let response: ProduceResponse<'_> = reply.body()?;
         let places = self.requests.pop_front().unwrap();
-        assert_eq!(response.responses.len(), places.len());
-        for (row, place) in response.responses.iter().zip(places) {
-            let row = &row.partition_responses[0];
+        let rows = response.responses.iter();
+        let rows: Vec<_> = rows
+            .flat_map(|topic| topic.partition_responses.iter().map(move |row| (topic.name, row)))
+            .collect();
+        assert_eq!(rows.len(), places.len());
+        for place in places {
+            let (name, index) = &self.places[place];
+            let row = rows.iter().find(|(topic, row)| topic == name && row.index == *index);
+            let (_, row) = row.expect("a row for each part");
             if row.error_code == STORAGE_ERROR && self.refusals.is_none() {
                 // It is not known whether this and what follows it took effect: as if the connection were lost.
                 return Err(Error::Closed { address: "the partition's log".to_owned() });

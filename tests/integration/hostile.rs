@@ -122,6 +122,26 @@ fn those_who_let_memory_lie_give_way_to_a_good_client() {
     drop(open);
 }
 
+/// A part without records is six bytes on the wire, and a hundred times as much where it is worked on.
+#[test]
+fn frames_of_nothing_but_parts_stay_in_the_bound_of_memory() {
+    let scratch = Scratch::new("parts");
+    let broker = scratch.start(&[]);
+    broker.create_topic("a", 1, &[]);
+    for parts in [13_000, 150_000, 1_000_000] {
+        let parts = (0..parts).map(|index| PartitionProduceData { index, records: None });
+        let topic =
+            TopicProduceData { name: "a", partition_data: parts.collect(), ..TopicProduceData::default() };
+        let request = ProduceRequest { acks: 1, topic_data: [topic].into(), ..ProduceRequest::default() };
+        let request = encoded(12, &request);
+        send(&broker.address, &[&request, &request]);
+    }
+    check_memory(&broker);
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(&NewRecord { value: Some(b"value"), ..NewRecord::default() }).unwrap();
+    broker.connect().call(12, &produce_request("a", &builder.finish().unwrap())).unwrap();
+}
+
 fn check_memory(broker: &Broker) {
     let peak = broker.peak_memory_bytes();
     assert!(peak <= MEMORY_BYTES + SLACK_BYTES, "{} MiB were resident: {}", peak >> 20, broker.said());

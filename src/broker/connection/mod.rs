@@ -71,6 +71,14 @@ impl Connection {
         self.first + self.slots.len() as u64 - 1
     }
 
+    /// The request holds so many bytes more until it is answered.
+    pub fn hold_more(&mut self, request: u64, bytes: usize) {
+        if let Some(Slot::Waiting(held_bytes)) = self.slot(request) {
+            *held_bytes += bytes;
+            self.held_bytes += bytes;
+        }
+    }
+
     /// Whether the reply to this request is the next to be sent.
     #[must_use]
     pub const fn is_next(&self, request: u64) -> bool {
@@ -106,13 +114,15 @@ impl Connection {
         self.release_ready();
     }
 
+    fn slot(&mut self, request: u64) -> Option<&mut Slot> {
+        let place = request.checked_sub(self.first).and_then(|place| usize::try_from(place).ok())?;
+        self.slots.get_mut(place)
+    }
+
     fn put(&mut self, request: u64, reply: Reply) {
-        let place = request.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
-        if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
-            if let Slot::Waiting(held_bytes) = *slot {
-                self.held_bytes = self.held_bytes.saturating_sub(held_bytes);
-            }
-            *slot = Slot::Ready(reply);
+        let Some(slot) = self.slot(request) else { return };
+        if let Slot::Waiting(held_bytes) = std::mem::replace(slot, Slot::Ready(reply)) {
+            self.held_bytes = self.held_bytes.saturating_sub(held_bytes);
         }
     }
 
@@ -269,9 +279,12 @@ mod tests {
         let mut connection = Connection::default();
         let (first, second) = (connection.begin_request(1_000), connection.begin_request(500));
         assert_eq!((connection.held_bytes(), connection.reply_bytes()), (1_500, 0));
+        connection.hold_more(first, 200);
+        connection.hold_more(second, 70);
+        assert_eq!(connection.held_bytes(), 1_770);
         let reply_bytes = encoded(2).encoded().len();
         connection.answer(second, &encoded(2), vec![]);
-        assert_eq!((connection.held_bytes(), connection.reply_bytes()), (1_000 + reply_bytes, reply_bytes));
+        assert_eq!((connection.held_bytes(), connection.reply_bytes()), (1_200 + reply_bytes, reply_bytes));
         connection.answer(first, &encoded(1), vec![]);
         assert_eq!(connection.held_bytes(), 2 * reply_bytes);
         assert_eq!(sent(&mut connection), [1, 2]);

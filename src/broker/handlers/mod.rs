@@ -7,6 +7,7 @@ pub mod groups;
 pub mod topics;
 
 use super::shards::{ConnectionId, RequestId, Shard};
+use crate::model::limits::DECODE_ALLOCATION_BYTES_MAX;
 use crate::protocol::kafka::header::RequestHeader;
 use crate::protocol::kafka::{ApiKey, Message, Reader};
 use crate::runtime::memory::ArenaMemory;
@@ -60,7 +61,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, fr
 }
 
 /// What a request holds while it waits, by the length of its frame: what is remembered of a partition takes more than it
-/// takes on the wire. Records are not remembered: the log has them.
+/// takes on the wire. Records are not remembered: the log has them; a produce counts its parts when it knows them.
 fn held_bytes(api_key: ApiKey, frame_bytes: usize) -> usize {
     const HELD_PER_BYTE: usize = 8;
     const PRODUCE_BYTES_MAX: usize = 64 << 10;
@@ -70,6 +71,12 @@ fn held_bytes(api_key: ApiKey, frame_bytes: usize) -> usize {
     }
 }
 
+/// Decoding allocates no more than one request may take.
+fn reader_of<'a, M: ArenaMemory>(shard: &Shard<M>, body: &'a [u8]) -> Reader<'a> {
+    let bytes_max = shard.memory().request_bytes_max().min(DECODE_ALLOCATION_BYTES_MAX);
+    Reader::with_allocation_max(body, bytes_max)
+}
+
 /// Decodes the body and hands it on. What stands behind the body is ignored, as Kafka ignores it.
 fn with<'a, M: ArenaMemory, R: Message<'a>>(
     shard: &mut Shard<M>,
@@ -77,7 +84,7 @@ fn with<'a, M: ArenaMemory, R: Message<'a>>(
     body: &'a [u8],
     handle: impl FnOnce(&mut Shard<M>, RequestId, R),
 ) -> Fate {
-    match R::decode(&mut Reader::new(body), id.api_version) {
+    match R::decode(&mut reader_of(shard, body), id.api_version) {
         Ok(request) => {
             handle(shard, id, request);
             Fate::Done

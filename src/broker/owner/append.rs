@@ -119,6 +119,16 @@ impl Append {
         }
     }
 
+    /// What so many parts of so many topics hold at most until they are answered, with their places among what waits and what
+    /// is said of those that are refused, beside the topics' names. Unit: bytes.
+    #[must_use]
+    pub const fn held_bytes(topics: usize, parts: usize) -> usize {
+        const WAITER_BYTES: usize = 32;
+        const MESSAGE_BYTES: usize = 128;
+        const PART_BYTES: usize = size_of::<AppendPart>() + WAITER_BYTES + MESSAGE_BYTES;
+        topics.saturating_mul(size_of::<AppendTopic>()).saturating_add(parts.saturating_mul(PART_BYTES))
+    }
+
     /// Begins a topic; the parts that follow are its.
     pub fn begin_topic(&mut self, name: &str, id: TopicId) {
         let start = self.names.len();

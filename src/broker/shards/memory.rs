@@ -11,6 +11,13 @@ use crate::model::number::index;
 const TIGHT_SHARE: usize = 4;
 /// Over one part in so many of the bound, nobody is read from.
 const FULL_SHARE: usize = 2;
+/// One request takes at most one part in so many of the bound for what it is made of beside its bytes. Decoding and answering
+/// it take a few times as much, but only one request of a shard does so at a time.
+const REQUEST_SHARE: usize = 8;
+/// So much it may take even if that is more. Unit: bytes.
+const REQUEST_BYTES_MIN: usize = 1 << 20;
+/// One reply that grows with the request takes at most one part in so many. It is there three times while it is encoded.
+const REPLY_SHARE: usize = 8;
 
 /// One shard's account. Unit: bytes.
 #[derive(Debug)]
@@ -49,6 +56,24 @@ impl Memory {
     #[must_use]
     pub const fn left_bytes(&self) -> usize {
         self.bytes_max.saturating_sub(self.held_bytes())
+    }
+
+    /// What one request may take beside its bytes.
+    #[must_use]
+    pub fn request_bytes_max(&self) -> usize {
+        (self.bytes_max / REQUEST_SHARE).max(REQUEST_BYTES_MIN)
+    }
+
+    /// What one reply may take.
+    #[must_use]
+    pub const fn reply_bytes_max(&self) -> usize {
+        self.bytes_max / REPLY_SHARE
+    }
+
+    /// Whether a request may hold so much more until it is answered.
+    #[must_use]
+    pub const fn has_room_for(&self, bytes: usize) -> bool {
+        self.held_bytes().saturating_add(bytes) <= self.bytes_max / FULL_SHARE
     }
 
     /// Whether connections that hold replies must wait.

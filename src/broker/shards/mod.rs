@@ -21,6 +21,7 @@ use super::purgatory::produce::PendingId;
 use crate::config::BrokerConfig;
 use crate::model::Now;
 use crate::model::image::Image;
+use crate::protocol;
 use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::checkpoint::CheckpointPartition;
@@ -29,6 +30,9 @@ use crate::storage::shard::{ReadPiece, ShardLog};
 
 /// Messages that are kept to be used again.
 const SPARE_APPENDS_MAX: usize = 256;
+
+/// What replies are encoded in is not kept when it has grown larger. Unit: bytes.
+const SPARE_REPLY_BYTES_MAX: usize = 1 << 20;
 
 /// What a connection may hold of replies while memory is tight. Unit: bytes.
 const TIGHT_REPLY_BYTES_MAX: usize = 16 << 10;
@@ -455,6 +459,11 @@ impl<M: ArenaMemory> Shard<M> {
         self.change(id, |connection| connection.begin_request(held_bytes))
     }
 
+    /// The request holds so many bytes more until it is answered.
+    pub(in crate::broker) fn hold_more(&mut self, of: &RequestId, bytes: usize) {
+        self.change(of.connection, |connection| connection.hold_more(of.request, bytes));
+    }
+
     /// Which of the broker's listeners the client came by.
     pub(in crate::broker) fn listener_of(&mut self, id: ConnectionId) -> usize {
         self.seat(id).map_or(0, |seat| seat.listener)
@@ -467,8 +476,20 @@ impl<M: ArenaMemory> Shard<M> {
         body: &R,
         records: Vec<OutPiece>,
     ) {
+        self.reply_with(to, |writer| body.encode(writer, to.api_version), records);
+    }
+
+    /// The same with a body that `body` writes.
+    pub(in crate::broker) fn reply_with(
+        &mut self,
+        to: &RequestId,
+        body: impl FnOnce(&mut Writer) -> protocol::Result<()>,
+        records: Vec<OutPiece>,
+    ) {
         self.writer.clear();
-        let encoded = frame::encode_response(&mut self.writer, to.api_version, to.correlation_id, body);
+        let (version, correlation_id) = (to.api_version, to.correlation_id);
+        let encoded =
+            frame::encode_response_with(&mut self.writer, to.api_key, version, correlation_id, body);
         if let Err(error) = encoded {
             // Only a fault of ours: a handler filled a field that the version does not carry.
             tracing::error!(%error, api = to.api_key.name(), version = to.api_version, "a reply could not be encoded");
@@ -489,7 +510,9 @@ impl<M: ArenaMemory> Shard<M> {
                 self.with_output.push(to.connection);
             }
         }
-        self.writer = writer;
+        if writer.room_bytes() <= SPARE_REPLY_BYTES_MAX {
+            self.writer = writer;
+        }
         self.release(dropped.into_iter().flatten().filter_map(OutPiece::into_records).collect());
     }
 

@@ -317,7 +317,7 @@ fn decode_elements<'a, T: Field<'a>>(
 }
 
 #[inline]
-fn encode_count(writer: &mut Writer, context: Context, count: usize) -> Result<()> {
+pub(super) fn encode_count(writer: &mut Writer, context: Context, count: usize) -> Result<()> {
     if context.flexible {
         return writer.put_compact_length(count);
     }

@@ -1,7 +1,7 @@
 //! Frames: `i32 length` (big-endian, not counting itself), then a header and a body.
 
 use super::header::{RequestHeader, ResponseHeader};
-use super::{Request, Response, Writer};
+use super::{ApiKey, Request, Response, Writer};
 use crate::protocol::{Error, Result};
 use std::ops::Range;
 
@@ -46,9 +46,23 @@ pub fn encode_response<'m, M: Response<'m>>(
     correlation_id: i32,
     body: &M,
 ) -> Result<()> {
+    encode_response_with(writer, M::API_KEY, version, correlation_id, |writer| body.encode(writer, version))
+}
+
+/// The same with a body that is written by `body`.
+///
+/// # Errors
+/// Those of `body`; `writer` is then as before.
+pub fn encode_response_with(
+    writer: &mut Writer,
+    api_key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    body: impl FnOnce(&mut Writer) -> Result<()>,
+) -> Result<()> {
     encode_frame(writer, |writer| {
-        ResponseHeader { correlation_id }.encode(writer, M::API_KEY, version)?;
-        body.encode(writer, version)
+        ResponseHeader { correlation_id }.encode(writer, api_key, version)?;
+        body(writer)
     })
 }
 

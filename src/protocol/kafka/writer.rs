@@ -73,6 +73,12 @@ impl Writer {
         &self.buffer
     }
 
+    /// Bytes that it has room for without allocating.
+    #[must_use]
+    pub const fn room_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Where bytes from outside belong.
     #[must_use]
     pub fn cuts(&self) -> &[Cut] {

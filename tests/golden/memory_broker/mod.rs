@@ -2,6 +2,7 @@
 //!
 //! Deterministic: every operation of the shard is carried out at once, the clock stands still unless somebody waits.
 
+mod bounds;
 mod fetches;
 mod full_disk;
 mod retention;

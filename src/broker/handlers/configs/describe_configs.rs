@@ -1,15 +1,18 @@
 //! DescribeConfigs (key 32): what is set, where it comes from, what it means (KIP-133, KIP-226, KIP-569).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::broker::handlers::INVALID_REQUEST_MESSAGE;
 use crate::broker::shards::{RequestId, Shard};
-use crate::config::{Entry, Synonym, describe_broker, describe_topic};
+use crate::config::{BrokerConfig, Entry, Synonym, describe_broker, describe_topic};
 use crate::model::error_code::ErrorCode;
+use crate::model::image::Image;
 use crate::model::topic_name;
+use crate::protocol::kafka::Writer;
 use crate::protocol::kafka::messages::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
-    DescribeConfigsResult, DescribeConfigsSynonym,
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
+    DescribeConfigsSynonym, encode_each,
 };
 use crate::runtime::memory::ArenaMemory;
 
@@ -17,41 +20,51 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 /// Resources of a request that have been named before in it.
 const REPEATS_MAX: u32 = 16;
+const TOO_MANY_MESSAGE: &str =
+    "The settings of the resources before this one fill a reply: ask for fewer at a time.";
 
 /// One resource's answer before it is encoded.
 type Answer = Result<Vec<Entry>, (ErrorCode, String)>;
 
+/// Each resource's settings are gone when they are encoded: those of many topics are many.
 pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: DescribeConfigsRequest<'_>) {
     let resources = bounded(&request.resources);
-    let answers: Vec<Answer> = resources.iter().map(|resource| describe(shard, resource)).collect();
-    let results = resources
-        .iter()
-        .zip(&answers)
-        .map(|(resource, answer)| {
-            let mut result = DescribeConfigsResult {
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name,
-                ..DescribeConfigsResult::default()
+    let (image, config) = (Arc::clone(&shard.image), Arc::clone(&shard.config));
+    let reply_bytes_max = shard.memory().reply_bytes_max();
+    let body = |writer: &mut Writer| {
+        encode_each(writer, id.api_version, resources.len(), |place, taken_bytes, take| {
+            let Some(resource) = resources.get(place) else { return Ok(()) };
+            let answer = if taken_bytes < reply_bytes_max {
+                describe(&image, &config, resource)
+            } else {
+                Err((ErrorCode::InvalidRequest, TOO_MANY_MESSAGE.to_owned()))
             };
-            match answer {
-                Ok(entries) => {
-                    let wanted = |entry: &&Entry| {
-                        let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
-                        keys.is_none_or(|keys| keys.contains(&entry.name))
-                    };
-                    result.error_message = Some("");
-                    result.configs =
-                        entries.iter().filter(wanted).map(|entry| row(entry, &request)).collect();
-                }
-                Err((error, message)) => {
-                    result.error_code = error.code();
-                    result.error_message = Some(message);
-                }
-            }
-            result
+            take(&result(resource, &answer, &request))
         })
-        .collect();
-    shard.reply(&id, &DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }, Vec::new());
+    };
+    shard.reply_with(&id, body, Vec::new());
+}
+
+fn result<'a>(
+    resource: &DescribeConfigsResource<'a>,
+    answer: &'a Answer,
+    request: &DescribeConfigsRequest<'_>,
+) -> DescribeConfigsResult<'a> {
+    let (resource_type, resource_name) = (resource.resource_type, resource.resource_name);
+    let result = DescribeConfigsResult { resource_type, resource_name, ..DescribeConfigsResult::default() };
+    match answer {
+        Ok(entries) => {
+            let wanted = |entry: &&Entry| {
+                let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+                keys.is_none_or(|keys| keys.contains(&entry.name))
+            };
+            let configs = entries.iter().filter(wanted).map(|entry| row(entry, request)).collect();
+            DescribeConfigsResult { error_message: Some(""), configs, ..result }
+        }
+        Err((error, message)) => {
+            DescribeConfigsResult { error_code: error.code(), error_message: Some(message), ..result }
+        }
+    }
 }
 
 /// Resources may be named again, as with Kafka, but not as often as one likes: a few bytes of request are many of reply.
@@ -73,17 +86,17 @@ fn bounded<'r, 'f>(resources: &'r [DescribeConfigsResource<'f>]) -> Vec<&'r Desc
     bounded
 }
 
-fn describe<M>(shard: &Shard<M>, resource: &DescribeConfigsResource<'_>) -> Answer {
+fn describe(image: &Image, config: &BrokerConfig, resource: &DescribeConfigsResource<'_>) -> Answer {
     match resource.resource_type {
-        TOPIC => describe_named_topic(shard, resource.resource_name),
+        TOPIC => describe_named_topic(image, config, resource.resource_name),
         BROKER => {
-            let own = shard.image.broker().id.0;
+            let own = image.broker().id.0;
             // An empty name asks for the cluster's default, of which nothing is set dynamically.
             if resource.resource_name.is_empty() {
                 return Ok(Vec::new());
             }
             match resource.resource_name.parse::<i32>() {
-                Ok(node) if node == own => Ok(describe_broker(&shard.config)),
+                Ok(node) if node == own => Ok(describe_broker(config)),
                 Ok(node) => Err((
                     ErrorCode::InvalidRequest,
                     format!("Unexpected broker id, expected {own} or empty string, but received {node}"),
@@ -98,16 +111,16 @@ fn describe<M>(shard: &Shard<M>, resource: &DescribeConfigsResource<'_>) -> Answ
     }
 }
 
-fn describe_named_topic<M>(shard: &Shard<M>, name: &str) -> Answer {
+fn describe_named_topic(image: &Image, config: &BrokerConfig, name: &str) -> Answer {
     if let Err(fault) = topic_name::check(name) {
         return Err((ErrorCode::InvalidTopicException, fault.to_string()));
     }
-    let Some(topic) = shard.image.topic(name) else {
+    let Some(topic) = image.topic(name) else {
         return Err((ErrorCode::UnknownTopicOrPartition, String::new()));
     };
     let overrides: Vec<(String, String)> =
         topic.configs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-    describe_topic(&shard.config, &overrides).map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))
+    describe_topic(config, &overrides).map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))
 }
 
 fn row<'a>(entry: &'a Entry, request: &DescribeConfigsRequest<'_>) -> DescribeConfigsResourceResult<'a> {

@@ -3,7 +3,7 @@
 //! Here is the connection's side: it decodes, looks at every batch's bytes, and encodes the answer. The partitions' side
 //! ([`crate::broker::owner`]) appends in order; between the two goes one message ([`Append`]).
 
-use super::super::Fate;
+use super::super::{Fate, reader_of};
 use crate::broker::owner::Ask;
 use crate::broker::owner::append::{Append, AppendPart, Batch};
 use crate::broker::shards::{RequestId, Shard};
@@ -13,20 +13,25 @@ use crate::model::{Offset, TopicId};
 use crate::protocol::kafka::messages::produce::{
     PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
-use crate::protocol::kafka::{Message, Reader, Records, frame};
+use crate::protocol::kafka::{Message, Records, frame};
 use crate::runtime::memory::ArenaMemory;
 
 /// zstd came with version 7 (KIP-110); older clients could not read it back.
 const ZSTD: i16 = 4;
 const ZSTD_FROM_VERSION: i16 = 7;
+/// What the parts of a request may always hold. Unit: bytes.
+const FEW_PARTS_BYTES: usize = 64 << 10;
 /// From this version on topics are named by id.
 const TOPIC_IDS_FROM_VERSION: i16 = 13;
 
 /// Looks at every part, then has them appended. `body` is the request behind its header.
 pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &[u8]) -> Fate {
-    let Ok(request) = ProduceRequest::decode(&mut Reader::new(body), id.api_version) else {
+    let Ok(request) = ProduceRequest::decode(&mut reader_of(shard, body), id.api_version) else {
         return Fate::Close;
     };
+    if let Some(fate) = refuse_parts(shard, id, &request) {
+        return fate;
+    }
     // As in Kafka, it is the batches that belong to a transaction; an id alone means nothing.
     if holds_transactional(&request) {
         return refuse(shard, id, &request, ErrorCode::TransactionalIdAuthorizationFailed);
@@ -52,6 +57,30 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &[u8]) 
     }
     shard.ask_owner(Ask::Append(append, body));
     Fate::Done
+}
+
+/// Counts what a request of many parts holds. One of more than a request may take cannot be answered within it either; one that
+/// there is no room for now may come again.
+fn refuse_parts<M: ArenaMemory>(
+    shard: &mut Shard<M>,
+    id: RequestId,
+    request: &ProduceRequest<'_>,
+) -> Option<Fate> {
+    let topics = request.topic_data.len();
+    let parts: usize = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+    if topics <= 1 && parts <= 1 {
+        return None;
+    }
+    let names: usize = request.topic_data.iter().map(|topic| topic.name.len()).sum();
+    let bytes = Append::held_bytes(topics, parts).saturating_add(names);
+    if bytes > shard.memory().request_bytes_max() {
+        return Some(Fate::Close);
+    }
+    if bytes > FEW_PARTS_BYTES && !shard.memory().has_room_for(bytes) {
+        return Some(refuse(shard, id, request, ErrorCode::RequestTimedOut));
+    }
+    shard.hold_more(&id, bytes);
+    None
 }
 
 fn topic_named<M>(

@@ -1,0 +1,97 @@
+//! Requests that name much: what they take is bounded by the broker's memory, and what is not too much is answered.
+
+use super::MemoryBroker;
+use crate::script::batches::batch;
+use crate::script::{Broker as _, Script};
+use ringlog::protocol::kafka::frame::encode_request;
+use ringlog::protocol::kafka::header::ResponseHeader;
+use ringlog::protocol::kafka::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
+};
+use ringlog::protocol::kafka::messages::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
+use ringlog::protocol::kafka::{ApiKey, Message as _, Reader, Records, Request, Writer};
+
+/// Little memory: replies and requests have 5 MiB of it.
+const SETTINGS: &str = "node.id=0\nmemory.bytes=16777216\n";
+const TOPICS: usize = 400;
+const MANY: &str = "many-000000000-001";
+const CONFIGS_VERSION: i16 = 4;
+const PRODUCE_VERSION: i16 = 12;
+const INVALID_REQUEST: i16 = 42;
+
+fn frame<'m, R: Request<'m>>(version: i16, request: &R) -> Vec<u8> {
+    let mut writer = Writer::new();
+    encode_request(&mut writer, version, 7, None, request).expect("a request");
+    writer.encoded()[4..].to_vec()
+}
+
+#[test]
+fn settings_of_more_topics_than_a_reply_holds_are_answered_in_part() {
+    let mut broker = MemoryBroker::new(SETTINGS);
+    Script::run(&mut broker, |script| {
+        for _ in 0..TOPICS {
+            script.topic("a", 1, &[]);
+        }
+    });
+    let names: Vec<String> = (1..=TOPICS).map(|number| format!("a-000000000-{number:03}")).collect();
+    let resources = names.iter().map(|name| DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: name,
+        configuration_keys: None,
+    });
+    let request = DescribeConfigsRequest {
+        resources: resources.collect(),
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    broker.send(&frame(CONFIGS_VERSION, &request));
+    let reply = broker.receive().expect("an answer");
+    assert!(reply.len() < 1 << 20, "{} bytes", reply.len());
+    let mut reader = Reader::new(&reply);
+    ResponseHeader::decode(&mut reader, ApiKey::DescribeConfigs, CONFIGS_VERSION).expect("a header");
+    let reply = DescribeConfigsResponse::decode(&mut reader, CONFIGS_VERSION).expect("an answer");
+    assert_eq!(reply.results.len(), names.len());
+    let answered = reply.results.iter().take_while(|result| result.error_code == 0).count();
+    assert!(answered >= 30, "{answered} topics");
+    let (whole, refused) = reply.results.split_at(answered);
+    let first = whole[0].configs.len();
+    assert!(first > 10 && whole.iter().all(|result| result.configs.len() == first));
+    assert!(!refused.is_empty());
+    for result in refused {
+        assert_eq!((result.error_code, result.configs.len()), (INVALID_REQUEST, 0));
+    }
+}
+
+fn produce(broker: &mut MemoryBroker, name: &str, parts: i32, records: Option<&[u8]>) -> Option<Vec<u8>> {
+    let parts = (0..parts).map(|index| PartitionProduceData { index, records: records.map(Records::Inline) });
+    let topic = TopicProduceData { name, partition_data: parts.collect(), ..TopicProduceData::default() };
+    let request = ProduceRequest {
+        acks: 1,
+        timeout_ms: 5_000,
+        topic_data: [topic].into(),
+        ..ProduceRequest::default()
+    };
+    broker.send(&frame(PRODUCE_VERSION, &request));
+    broker.receive()
+}
+
+#[test]
+fn a_produce_has_as_many_parts_as_there_is_memory_for() {
+    let mut broker = MemoryBroker::new(SETTINGS);
+    Script::run(&mut broker, |script| assert_eq!(script.topic("many", 500, &[]), MANY));
+    for (parts, records) in [(500, batch(&[1_000])), (2_001, Vec::new())] {
+        let reply = produce(&mut broker, MANY, parts, Some(&records)).expect("an answer");
+        let mut reader = Reader::new(&reply);
+        ResponseHeader::decode(&mut reader, ApiKey::Produce, PRODUCE_VERSION).expect("a header");
+        let reply = ProduceResponse::decode(&mut reader, PRODUCE_VERSION).expect("an answer");
+        let rows = &reply.responses[0].partition_responses;
+        assert_eq!(rows.len(), usize::try_from(parts).expect("a count"));
+        assert!(rows.iter().all(|row| (row.error_code == 0) != records.is_empty()));
+    }
+    for parts in [4_000, 100_000, 1_000_000] {
+        assert!(produce(&mut broker, MANY, parts, None).is_none(), "{parts} parts");
+        broker.reconnect();
+    }
+}

@@ -37,6 +37,7 @@ const OPTIONS: RecoveryOptions = RecoveryOptions {
     incarnation: 7,
     shard_count: 1,
     now_ms: 1_700_000_000_000,
+    knows_all_topics: true,
     seeded_bug: None,
 };
 

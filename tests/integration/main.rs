@@ -4,6 +4,8 @@
 //! times as often. What a machine does not allow (mounts, other users) is skipped, and says so.
 
 #[cfg(test)]
+mod deleted;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 #[path = "../wire/codec/generate.rs"]

@@ -222,6 +222,7 @@ impl World {
             incarnation: self.incarnation,
             shard_count: shard_count as u32,
             now_ms: self.now_ms,
+            knows_all_topics: self.incarnation.is_multiple_of(2),
             seeded_bug: self.bug,
         };
         for partition in &mut self.partitions {

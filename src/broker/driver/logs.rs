@@ -69,6 +69,8 @@ impl Life {
     /// Recovers after a life of this process. Blocks; to be repeated when it fails.
     pub(super) fn begin_again(&mut self, arena: &mut Arena, image: &Image) -> Result<Recovered, Error> {
         self.recovery.now_ms = SystemClock.wall_ms();
+        // What the start did not know has been moved: what is not known any more was deleted since.
+        self.recovery.knows_all_topics = true;
         let recovered = self.recover(arena, image)?;
         claim_arena(arena, &self.recovery, 0);
         Ok(recovered)
@@ -172,7 +174,10 @@ fn report(recovered: &Recovered) {
         tracing::error!(partition, reason, "the partition is damaged and not served");
     }
     for folder in &report.strays {
-        tracing::warn!(folder, "a folder of a topic that the metadata does not know is kept and not served");
+        tracing::warn!(
+            folder,
+            "a folder of a topic that the metadata does not know, and may have lost, is kept and not served"
+        );
     }
     if !report.clean && (report.frames_applied > 0 || report.chunks_applied > 0 || report.bytes_scanned > 0) {
         tracing::info!(

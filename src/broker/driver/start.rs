@@ -98,6 +98,7 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
         incarnation: controller.image().start_count().0,
         shard_count: SHARDS,
         now_ms: SystemClock.wall_ms(),
+        knows_all_topics: controller.knows_all_topics(),
         seeded_bug: None,
     };
     let life = Life { config: Arc::clone(config), disk: disk.clone(), recovery, open_files };

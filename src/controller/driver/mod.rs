@@ -38,6 +38,7 @@ pub struct Controller<D: BlockingDisk> {
     state: State,
     store: Store<D>,
     image: Arc<Image>,
+    knows_all_topics: bool,
 }
 
 /// Commands that are decided, but not durable.
@@ -60,7 +61,9 @@ impl<D: BlockingDisk> Controller<D> {
         config: Arc<BrokerConfig>,
         mut random: Box<dyn FnMut() -> [u8; 16] + Send>,
     ) -> Result<Self, Error> {
-        let identity = match read_identity(&disk)? {
+        let found = read_identity(&disk)?;
+        let is_first = found.is_none();
+        let identity = match found {
             Some(identity) => {
                 // A process that ended before it flushed this name has left it to us.
                 disk.sync_directory(Path::new(""))?;
@@ -72,9 +75,11 @@ impl<D: BlockingDisk> Controller<D> {
             return Err(Error::OtherNode { configured: config.node_id, found: identity.node_id });
         }
         let broker = BrokerImage { id: config.node_id, endpoints: Vec::new() };
-        let Loaded { state, store, needs_snapshot } = store::load(disk, identity.cluster_id, &broker)?;
+        let Loaded { state, store, needs_snapshot, is_whole } =
+            store::load(disk, identity.cluster_id, &broker)?;
         let image = Arc::new(state.image().clone());
-        let mut controller = Self { config, random, identity, state, store, image };
+        let knows_all_topics = is_whole && !is_first;
+        let mut controller = Self { config, random, identity, state, store, image, knows_all_topics };
         if needs_snapshot {
             controller.store.compact(&controller.state)?;
         }
@@ -88,6 +93,14 @@ impl<D: BlockingDisk> Controller<D> {
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Whether what was read at the start is known to be all that there was: a topic that is not in it was deleted. Not said of
+    /// metadata that had to be made, since the data may be older, and not where a write was interrupted: that is told apart
+    /// from damage to the newest records by nothing.
+    #[must_use]
+    pub const fn knows_all_topics(&self) -> bool {
+        self.knows_all_topics
     }
 
     /// The newest image. Everything in it is durable.

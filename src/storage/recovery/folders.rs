@@ -1,7 +1,7 @@
 //! Whose folders lie in the data directory: a death may have come between the deletion of a topic and that of its folders, and
 //! another topic of that name may have been made since. The topic id in a folder decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{KnownPartition, RecoveryError, RecoveryReport};
@@ -12,21 +12,25 @@ use crate::storage::partition::segment::{METADATA_NAME, parse_metadata_file};
 
 /// Names of folders that are about to be removed begin so.
 pub const TRASH_PREFIX: &str = ".deleted-";
-/// Names of folders that belong to no known topic begin so: kept for people to look at, out of the way of new topics.
+/// Names of folders of topics that the metadata has perhaps lost begin so: kept for people to look at, out of the way of new
+/// topics.
 pub const STRAY_PREFIX: &str = ".stray-";
 /// Largest `partition.metadata` that is read. Unit: bytes.
 const METADATA_BYTES_MAX: usize = 4096;
 
-/// Moves folders of other topics out of the way of `partitions`, and reports what can be removed. Returns the folders of
-/// `partitions` that cannot be read, with the reasons.
+/// Moves folders of other topics out of the way of `partitions`, and reports what can be removed: folders whose name another
+/// topic has now, and, where `knows_all_topics`, those of topics that are not there. Returns the folders of `partitions` that
+/// cannot be read, with the reasons.
 pub(super) fn sort_out<D: BlockingDisk>(
     disk: &D,
     partitions: &[KnownPartition],
+    knows_all_topics: bool,
     report: &mut RecoveryReport,
 ) -> Result<BTreeMap<String, String>, RecoveryError> {
     let mut damaged = BTreeMap::new();
     let by_folder: BTreeMap<&str, &KnownPartition> =
         partitions.iter().map(|known| (known.folder.as_str(), known)).collect();
+    let topics: BTreeSet<TopicId> = partitions.iter().map(|known| known.topic_partition.topic_id).collect();
     let mut moved = false;
     for entry in disk.list(Path::new(""))? {
         if entry.kind != EntryKind::Directory {
@@ -56,9 +60,7 @@ pub(super) fn sort_out<D: BlockingDisk>(
         };
         match (by_folder.get(entry.name.as_str()), owner) {
             (Some(known), Some(owner)) if owner != known.topic_partition.topic_id => {
-                let trash = format!("{TRASH_PREFIX}{owner}-{}", entry.name);
-                disk.rename(Path::new(&entry.name), Path::new(&trash))?;
-                report.trash.push(trash);
+                report.trash.push(rename(disk, TRASH_PREFIX, owner, &entry.name)?);
                 moved = true;
             }
             (Some(_), _) => match remove_left_over(disk, &entry.name) {
@@ -67,10 +69,12 @@ pub(super) fn sort_out<D: BlockingDisk>(
                 }
                 done => done?,
             },
+            (None, Some(owner)) if knows_all_topics && !topics.contains(&owner) => {
+                report.trash.push(rename(disk, TRASH_PREFIX, owner, &entry.name)?);
+                moved = true;
+            }
             (None, Some(owner)) => {
-                let stray = format!("{STRAY_PREFIX}{owner}-{}", entry.name);
-                disk.rename(Path::new(&entry.name), Path::new(&stray))?;
-                report.strays.push(stray);
+                report.strays.push(rename(disk, STRAY_PREFIX, owner, &entry.name)?);
                 moved = true;
             }
             (None, None) => {}
@@ -80,6 +84,18 @@ pub(super) fn sort_out<D: BlockingDisk>(
         disk.sync_directory(Path::new(""))?;
     }
     Ok(damaged)
+}
+
+/// Gives a folder a name that nothing else has.
+fn rename<D: BlockingDisk>(
+    disk: &D,
+    prefix: &str,
+    owner: TopicId,
+    folder: &str,
+) -> Result<String, RecoveryError> {
+    let name = format!("{prefix}{owner}-{folder}");
+    disk.rename(Path::new(folder), Path::new(&name))?;
+    Ok(name)
 }
 
 /// `<topic>-<partition>`.

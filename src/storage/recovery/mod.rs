@@ -57,6 +57,8 @@ pub struct RecoveryOptions {
     pub incarnation: u64,
     pub shard_count: u32,
     pub now_ms: i64,
+    /// The metadata is known to be all that there was: a topic that it does not know was deleted.
+    pub knows_all_topics: bool,
     pub seeded_bug: Option<SeededBug>,
 }
 
@@ -86,7 +88,8 @@ pub struct RecoveryReport {
     pub offline: Vec<(String, String)>,
     /// Folders of deleted partitions, to be removed when there is time.
     pub trash: Vec<String>,
-    /// Folders of partitions that the metadata does not know, under the names that they have been given. They are kept.
+    /// Folders of partitions that the metadata does not know but may have known, under the names that they have been given.
+    /// They are kept.
     pub strays: Vec<String>,
 }
 
@@ -213,7 +216,10 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     last: &mut LastLife,
     recovered: &mut Recovered,
 ) -> Result<BTreeSet<TopicPartition>, RecoveryError> {
-    let damaged = folders::sort_out(disk, partitions, &mut recovered.report)?;
+    // Metadata that was put back from a copy knows fewer starts than the data.
+    let is_older = |base: &CheckpointFile| base.incarnation >= options.incarnation;
+    let knows_all_topics = options.knows_all_topics && last.base.as_ref().is_some_and(|base| !is_older(base));
+    let damaged = folders::sort_out(disk, partitions, knows_all_topics, &mut recovered.report)?;
     let by_id: BTreeMap<TopicPartition, &KnownPartition> =
         partitions.iter().map(|known| (known.topic_partition, known)).collect();
     if planted(options.seeded_bug, SeededBug::ScanBeforeReplay) {

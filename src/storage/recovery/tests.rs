@@ -14,7 +14,7 @@ use crate::storage::commit_log::FILE_BYTES_MIN;
 use crate::storage::commit_log::frame::FileHeader;
 use crate::storage::operation::PREPARED_NAME;
 use crate::storage::partition::RESERVATION_RECORDS;
-use crate::storage::partition::segment::file_name;
+use crate::storage::partition::segment::{file_name, metadata_file};
 
 const DIRECTORY: [u8; 16] = [1; 16];
 const FOLDER: &str = "t-0";
@@ -30,6 +30,7 @@ struct Directory {
     durability: Durability,
     boot_id: [u8; 16],
     next_incarnation: u64,
+    knows_all_topics: bool,
 }
 
 impl Directory {
@@ -38,7 +39,8 @@ impl Directory {
         for folder in [FOLDER, "checkpoints", "commit-log"] {
             disk.create_directories(Path::new(folder)).unwrap();
         }
-        let directory = Self { disk, durability, boot_id: BOOT, next_incarnation: LAST + 1 };
+        let directory =
+            Self { disk, durability, boot_id: BOOT, next_incarnation: LAST + 1, knows_all_topics: true };
         directory.put_stream(1);
         directory
     }
@@ -91,6 +93,7 @@ impl Directory {
             incarnation: self.next_incarnation,
             shard_count: 1,
             now_ms: 1_700_000_000_000,
+            knows_all_topics: self.knows_all_topics,
             seeded_bug: None,
         };
         let known = KnownPartition {
@@ -394,5 +397,57 @@ fn a_partition_put_aside_goes_on_at_its_reservation_if_the_power_went_since() {
         directory.boot_id = boot_id;
         let recovered = directory.start().unwrap();
         assert_eq!(recovered.logs[0].log_end_offset, Offset(expected));
+    }
+}
+
+/// Folders by these names, of another topic and of a partition that this one does not have.
+const GONE: &str = "gone-0";
+const BEYOND: &str = "t-7";
+
+fn put_unknown_folders(directory: &Directory) {
+    for (folder, topic_id) in [(GONE, TopicId([7; 16])), (BEYOND, PARTITION.topic_id)] {
+        directory.disk.create_directories(Path::new(folder)).unwrap();
+        let (name, contents) = metadata_file(topic_id);
+        directory.put(&format!("{folder}/{name}"), &contents);
+    }
+}
+
+#[test]
+fn the_folder_of_a_deleted_topic_is_removed_and_that_of_one_that_may_be_lost_is_kept() {
+    let id = TopicId([7; 16]);
+    let (trash, stray) = (format!(".deleted-{id}-{GONE}"), format!(".stray-{id}-{GONE}"));
+    let beyond = format!(".stray-{}-{BEYOND}", PARTITION.topic_id);
+    let first_start = |directory: &mut Directory| drop(directory.start().unwrap());
+    let after = |prepare: &dyn Fn(&mut Directory)| {
+        let mut directory = Directory::new(Durability::Synced);
+        let contents = directory.put_segments(&[0]);
+        prepare(&mut directory);
+        put_unknown_folders(&directory);
+        let mut report = directory.start().unwrap().report;
+        assert_eq!(directory.get(&path_of(0, "log")), contents[0]);
+        let left = directory.disk.list(Path::new("")).unwrap().into_iter().map(|entry| entry.name);
+        let mut left: Vec<String> =
+            left.filter(|name| ![FOLDER, "checkpoints", "commit-log"].contains(&&**name)).collect();
+        left.sort_unstable();
+        report.strays.sort_unstable();
+        (left, report.trash, report.strays)
+    };
+    let mut kept = vec![stray, beyond.clone()];
+    kept.sort_unstable();
+    assert_eq!(after(&first_start), (vec![trash.clone(), beyond.clone()], vec![trash], vec![beyond]));
+    // The metadata was damaged, or is older than the data, or of the data nothing is known.
+    let doubtful: [&dyn Fn(&mut Directory); 3] = [
+        &|directory| {
+            first_start(directory);
+            directory.knows_all_topics = false;
+        },
+        &|directory| {
+            first_start(directory);
+            directory.next_incarnation = LAST + 1;
+        },
+        &|_| {},
+    ];
+    for (number, prepare) in doubtful.into_iter().enumerate() {
+        assert_eq!(after(prepare), (kept.clone(), Vec::new(), kept.clone()), "{number}");
     }
 }

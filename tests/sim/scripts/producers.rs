@@ -101,6 +101,7 @@ fn a_flood_of_made_up_producers_makes_only_itself_forgotten_and_survives_a_resta
         incarnation: 2,
         shard_count: 1,
         now_ms: NOW_MS,
+        knows_all_topics: true,
         seeded_bug: None,
     };
     let memories: [&SimMemory; 0] = [];

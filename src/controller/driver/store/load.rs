@@ -22,6 +22,8 @@ pub(in crate::controller::driver) struct Loaded<D: BlockingDisk> {
     /// A log that another process wrote is not written on: if its last flush failed, the kernel may show bytes that are not
     /// on disk, and never try again to put them there.
     pub needs_snapshot: bool,
+    /// Nothing that was read was damaged or cut short: there is no topic that was made and is not known.
+    pub is_whole: bool,
 }
 
 /// Reads the newest readable snapshot and the logs behind it, up to where a write was interrupted.
@@ -44,12 +46,13 @@ pub(in crate::controller::driver) fn load<D: BlockingDisk>(
     let newest_log = logs.last().ok_or(Error::NoLog)?;
     let open = reader.open_if_empty(newest_log, end, &state)?;
     let needs_snapshot = open.is_none() || !damaged.is_empty();
+    let is_whole = damaged.is_empty() && end.torn_bytes == 0;
     let needless = damaged;
     let next_number = found.next_number();
     let compact_at_bytes = COMPACTED_LOG_BYTES_MIN.max(state.snapshot_bytes_max());
     let logs = logs.iter().map(|header| FileRef { number: header.number, offset: header.offset }).collect();
     let store = Store { disk, cluster_id, open, snapshots, logs, needless, next_number, compact_at_bytes };
-    Ok(Loaded { state, store, needs_snapshot })
+    Ok(Loaded { state, store, needs_snapshot, is_whole })
 }
 
 /// The numbers of the files, ascending.

@@ -194,3 +194,20 @@ fn a_log_under_another_ones_name_is_refused() {
     .unwrap();
     assert!(matches!(refused(&disk), Error::Damaged { source: Fault::Header, .. }));
 }
+
+/// Folders of topics that are not known are removed then.
+#[test]
+fn all_topics_are_known_only_where_nothing_was_made_damaged_or_cut() {
+    let disk = DiskFake::default();
+    let mut controller = open(&disk);
+    assert!(!controller.knows_all_topics(), "the data may be older");
+    controller.handle(&[create(&["a"])]);
+    let torn = disk.after_the_end(Kept::All);
+    torn.edit(LOG_0, |bytes| bytes.truncate(bytes.len() - 1));
+    assert!(!open(&torn).knows_all_topics(), "cut");
+    assert!(open(&disk).knows_all_topics());
+    let (disk, _) = disk_with_snapshots();
+    assert!(open(&disk.after_the_end(Kept::All)).knows_all_topics());
+    disk.edit("metadata/00000000000000000003.snapshot", |bytes| *bytes.last_mut().unwrap() ^= 1);
+    assert!(!open(&disk).knows_all_topics(), "damaged");
+}

@@ -18,6 +18,11 @@ pub mod seeded_bug;
 pub mod shard;
 pub mod side_file;
 
-/// A partition's place among those of its shard; not given to another one while the process lives.
+/// Names a partition among those of its shard. The place of a deleted one is given to another, the name is not: what is under
+/// way for the deleted one finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartitionSlot(pub u32);
+pub struct PartitionSlot {
+    pub place: u32,
+    /// How many partitions have had the place before.
+    pub generation: u32,
+}

@@ -27,13 +27,21 @@ struct Seat {
     append: Option<Box<Append>>,
 }
 
+/// Who waits on one partition, in order of offset, since appends are.
+#[derive(Debug, Default)]
+struct Queue {
+    /// The partition that has the place now.
+    slot: Option<PartitionSlot>,
+    waiters: VecDeque<Waiter>,
+}
+
 /// All pending produces of a shard.
 #[derive(Debug, Default)]
 pub struct Produces {
     seats: Vec<Seat>,
     free: Vec<u32>,
-    /// By slot number: waiters in order of offset, since appends are.
-    waiters: Vec<VecDeque<Waiter>>,
+    /// By the places of their partitions.
+    waiters: Vec<Queue>,
     deadlines: BTreeSet<(i64, PendingId)>,
 }
 
@@ -102,21 +110,30 @@ impl Produces {
     }
 
     fn wait(&mut self, slot: PartitionSlot, waiter: Waiter) {
-        let place = slot.0 as usize;
+        let place = slot.place as usize;
         if self.waiters.len() <= place {
-            self.waiters.resize_with(place + 1, VecDeque::new);
+            self.waiters.resize_with(place + 1, Queue::default);
         }
-        if let Some(queue) = self.waiters.get_mut(place) {
+        if let Some(Queue { slot: known, waiters: queue }) = self.waiters.get_mut(place) {
+            if known.replace(slot) != Some(slot) {
+                // Whoever waited on the one before was told when it was deleted.
+                queue.clear();
+            }
             // A duplicate waits for its original, which may be before what came last.
             let behind = queue.partition_point(|known| known.end_offset <= waiter.end_offset);
             queue.insert(behind, waiter);
         }
     }
 
+    fn queue(&mut self, slot: PartitionSlot) -> Option<&mut VecDeque<Waiter>> {
+        let queue = self.waiters.get_mut(slot.place as usize)?;
+        (queue.slot == Some(slot)).then_some(&mut queue.waiters)
+    }
+
     /// The next request that has been waiting for an offset below or at `high_watermark` and is now done.
     pub fn poll_acknowledged(&mut self, slot: PartitionSlot, high_watermark: Offset) -> Option<Box<Append>> {
         loop {
-            let queue = self.waiters.get_mut(slot.0 as usize)?;
+            let queue = self.queue(slot)?;
             if queue.front()?.end_offset > high_watermark {
                 return None;
             }
@@ -130,7 +147,7 @@ impl Produces {
     /// The next request that waits on this partition, whose part of it has failed with `error`, and is now done.
     pub fn poll_failed(&mut self, slot: PartitionSlot, error: ErrorCode) -> Option<Box<Append>> {
         loop {
-            let waiter = self.waiters.get_mut(slot.0 as usize)?.pop_front()?;
+            let waiter = self.queue(slot)?.pop_front()?;
             if let Some(done) = self.settle(&waiter, Some(error)) {
                 return Some(done);
             }
@@ -170,5 +187,41 @@ impl Produces {
     #[must_use]
     pub fn next_deadline_ms(&self) -> i64 {
         self.deadlines.first().map_or(i64::MAX, |&(deadline_ms, _)| deadline_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::owner::append::{AppendPart, Batch};
+    use crate::broker::shards::{ConnectionId, RequestId};
+    use crate::protocol::kafka::ApiKey;
+
+    fn waiting_on(slot: PartitionSlot, end_offset: Offset) -> Box<Append> {
+        let mut append = Append::new(RequestId {
+            connection: ConnectionId { index: 0, generation: 0 },
+            request: 0,
+            api_key: ApiKey::Produce,
+            api_version: 9,
+            correlation_id: 0,
+        });
+        let part = AppendPart::new(None, 0, Batch::Refused);
+        append.parts.push(AppendPart { waits: Some((slot, end_offset)), ..part });
+        (append.acks, append.next, append.outstanding) = (1, 1, 1);
+        Box::new(append)
+    }
+
+    #[test]
+    fn a_late_word_about_a_deleted_partition_does_not_reach_who_waits_on_the_one_in_its_place() {
+        let mut produces = Produces::default();
+        let old = PartitionSlot { place: 3, generation: 0 };
+        let new = PartitionSlot { place: 3, generation: 1 };
+        produces.insert(waiting_on(old, Offset(1)));
+        assert!(produces.poll_failed(old, ErrorCode::UnknownTopicOrPartition).is_some());
+        produces.insert(waiting_on(new, Offset(1)));
+        assert!(produces.poll_failed(old, ErrorCode::KafkaStorageError).is_none());
+        assert!(produces.poll_acknowledged(old, Offset(1)).is_none());
+        let done = produces.poll_acknowledged(new, Offset(1)).unwrap();
+        assert!(done.parts[0].error.is_none() && produces.is_empty());
     }
 }

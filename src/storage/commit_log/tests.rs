@@ -8,9 +8,13 @@ fn log(depth: usize, files: u64) -> CommitLog {
     log
 }
 
+const fn slot_of(place: u32) -> PartitionSlot {
+    PartitionSlot { place, generation: 0 }
+}
+
 fn push(log: &mut CommitLog, body: &[u8], slot: u32) {
     let header = FrameHeader { kind: frame::kind::DATA, ..FrameHeader::blank() };
-    log.push(header, [body, &[]], Entry::Data { slot: PartitionSlot(slot), end: 1 });
+    log.push(header, [body, &[]], Entry::Data { slot: slot_of(slot), end: 1 });
 }
 
 #[test]
@@ -25,7 +29,7 @@ fn a_group_is_what_gathered_while_the_depth_was_used_up() {
     assert!(log.poll_write().is_none());
     assert!(log.poll_durable().is_none());
     log.handle_written(first.group, first.pieces);
-    assert_eq!(log.poll_durable().unwrap(), [Entry::Data { slot: PartitionSlot(1), end: 1 }]);
+    assert_eq!(log.poll_durable().unwrap(), [Entry::Data { slot: slot_of(1), end: 1 }]);
     let second = log.poll_write().unwrap();
     assert_eq!(second.position, 8192);
     assert_eq!(log.newest_entries().len(), 2);
@@ -54,7 +58,7 @@ fn a_file_is_written_again_only_when_unpinned_and_checkpointed() {
     for slot in 0..2 {
         push(&mut log, &body, slot);
         let write = log.poll_write().unwrap();
-        log.pin(write.file_sequence, PartitionSlot(slot));
+        log.pin(write.file_sequence, slot_of(slot));
         uses.push(write.file_sequence);
         log.handle_written(write.group, write.pieces);
         log.poll_durable().unwrap();
@@ -63,7 +67,7 @@ fn a_file_is_written_again_only_when_unpinned_and_checkpointed() {
     assert!(log.poll_write().is_none(), "both files are needed");
     log.recycle(u64::MAX);
     assert!(log.poll_write().is_none());
-    assert_eq!(log.slots_of_oldest().collect::<Vec<_>>(), [PartitionSlot(0)]);
+    assert_eq!(log.slots_of_oldest().collect::<Vec<_>>(), [slot_of(0)]);
     log.unpin(uses[0]);
     log.recycle(u64::MAX);
     let write = log.poll_write().unwrap();
@@ -74,7 +78,7 @@ fn a_file_is_written_again_only_when_unpinned_and_checkpointed() {
 fn a_control_frame_holds_its_file_until_a_checkpoint_has_it() {
     let mut log = log(1, 2);
     let header = FrameHeader { kind: frame::kind::RESERVE, ..FrameHeader::blank() };
-    log.push(header, [&[]; 2], Entry::Control { slot: PartitionSlot(0), token: 9 });
+    log.push(header, [&[]; 2], Entry::Control { slot: slot_of(0), token: 9 });
     let first = log.poll_write().unwrap();
     log.handle_written(first.group, first.pieces);
     log.poll_durable().unwrap();

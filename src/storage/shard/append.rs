@@ -198,8 +198,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// Chunks behind the end of the log were taken for an append that then did not fit: others may need them, and the next
     /// segment may begin before them.
     fn give_up_unused_chunks(&mut self, slot: PartitionSlot) {
-        let number = index(u64::from(slot.0));
-        let Some(partition) = self.partitions.get_mut(number).and_then(Option::as_deref_mut) else { return };
+        let Some(partition) = self.partitions.get_mut(slot) else { return };
         while let Some(last) = partition.tail.chunks.back().copied()
             && last.start >= partition.end
         {
@@ -236,8 +235,7 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     /// The one copy. Bytes first, then the lengths that publish them. Returns the log position of the batch.
     fn copy_into_tail(&mut self, slot: PartitionSlot, head: &[u8], records: &[u8]) -> u64 {
-        let number = index(u64::from(slot.0));
-        let Some(partition) = self.partitions.get_mut(number).and_then(Option::as_deref_mut) else {
+        let Some(partition) = self.partitions.get_mut(slot) else {
             return 0;
         };
         let Some(at) = partition.active_ref().map(|active| active.end()) else { return 0 };

@@ -105,8 +105,7 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     fn release_marks(&mut self, capture: &Capture) {
         for &(slot, synced) in &capture.synced {
-            let number = crate::model::number::index(u64::from(slot.0));
-            let Some(partition) = self.partitions.get_mut(number).and_then(Option::as_deref_mut) else {
+            let Some(partition) = self.partitions.get_mut(slot) else {
                 continue;
             };
             while let Some(first) = partition.marks.front()

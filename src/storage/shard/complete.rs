@@ -172,7 +172,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 if let Some(bytes) = allocated {
                     segment.allocated = bytes;
                 }
-                self.open_files.push_back((slot, base_offset, file));
+                self.note_open(slot, base_offset, file);
             }
             Some(fault) => {
                 segment.file = FileState::Closed { on_disk: allocated.is_none() };

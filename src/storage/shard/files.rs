@@ -1,5 +1,6 @@
 //! Chunks, handles, commit-log files and control frames: the shard's shared supplies.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::{Event, PartitionSlot, Purpose, ShardLog};
@@ -18,6 +19,8 @@ use crate::storage::seeded_bug::{SeededBug, planted};
 const PRESSURE_PARTITIONS: usize = 64;
 /// Largest commit-log file that is made in one go. Unit: bytes.
 const COMMIT_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Notes of chunks or files up to this number are not looked through for what is gone.
+const NOTES_MIN: usize = 64;
 
 /// What a control frame brings about when it is durable.
 #[derive(Debug, Clone)]
@@ -327,8 +330,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let folder_file = metadata_file(partition.topic_partition.topic_id);
         let rename = Task::Rename { from: folder, to: trash.clone(), folder_file };
         self.task(Lane::Files, rename, Purpose::Deleted { trash });
-        let number = crate::model::number::index(u64::from(slot.0));
-        let Some(mut partition) = self.partitions.get_mut(number).and_then(Option::take) else { return };
+        let Some(mut partition) = self.partitions.remove(slot) else { return };
         self.producer_count = self.producer_count.saturating_sub(partition.producers.len());
         if partition.busy {
             self.segment_operations = self.segment_operations.saturating_sub(1);
@@ -349,6 +351,10 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
         self.cache.forget(slot);
         self.dirty.remove(&slot);
+        self.holders.remove(&slot);
+        self.full.remove(&slot);
+        self.truncating.remove(&slot);
+        self.flush_deadlines.retain(|&(_, other)| other != slot);
         self.finish_round_partition(slot);
         self.note_room();
     }
@@ -399,11 +405,35 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
+    /// Forgets notes of chunks that are not there any more. The cost is that of the notes that were taken since the last time.
+    fn sweep_clean(&mut self) {
+        let chunks = self.partitions.iter().flat_map(|(_, log)| &log.tail.chunks);
+        let live: BTreeSet<ChunkId> = chunks.filter(|chunk| chunk.clean).map(|chunk| chunk.id).collect();
+        let partitions = &self.partitions;
+        self.clean.retain(|&(slot, id)| live.contains(&id) && partitions.get(slot).is_some());
+        self.clean_swept = self.clean.len();
+    }
+
+    /// The same for open files.
+    pub(super) fn note_open(&mut self, slot: PartitionSlot, base_offset: Offset, file: FileId) {
+        self.open_files.push_back((slot, base_offset, file));
+        if self.open_files.len() > self.open_count * 2 + NOTES_MIN {
+            let partitions = &mut self.partitions;
+            self.open_files.retain(|&(slot, base_offset, file)| {
+                let segment = partitions.get_mut(slot).and_then(|log| log.segment_at(base_offset));
+                segment.is_some_and(|segment| segment.file == FileState::Open(file))
+            });
+        }
+    }
+
     /// Marks a chunk as standing in its segment file too.
     pub(super) fn note_clean(&mut self, slot: PartitionSlot, id: ChunkId, valid_bytes: u64, class: Class) {
         self.arena.publish_clean(id, valid_bytes);
         self.clean.push_back((slot, id));
         self.clean_bytes += class.bytes();
+        if self.clean.len() > self.clean_swept * 2 + NOTES_MIN {
+            self.sweep_clean();
+        }
         debug_assert!(self.clean_bytes <= self.arena.capacity_bytes() + wide(1));
     }
 }

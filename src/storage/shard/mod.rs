@@ -15,6 +15,7 @@ mod producers;
 mod read;
 mod retention;
 mod search;
+mod slots;
 mod truncate;
 mod write;
 
@@ -27,6 +28,7 @@ use self::flush::Round;
 use self::read::ExtentCache;
 pub use self::read::{ReadDone, ReadError, ReadPiece};
 pub use self::search::{Searched, TimestampSearch};
+use self::slots::Slots;
 use super::PartitionSlot;
 use super::arena::ChunkArena;
 use super::arena::ChunkId;
@@ -124,8 +126,7 @@ pub struct ShardLog<M> {
     options: ShardOptions,
     arena: ChunkArena<M>,
     commit: CommitLog,
-    /// Slots are not used again, so that what is in flight for a deleted partition finds nothing.
-    partitions: Vec<Option<Box<PartitionLog>>>,
+    partitions: Slots,
     operations: VecDeque<Operation>,
     events: VecDeque<Event>,
     in_flight: BTreeMap<OperationId, Purpose>,
@@ -137,6 +138,8 @@ pub struct ShardLog<M> {
     commit_retry_ms: Option<i64>,
     /// Chunks whose bytes are in their segment, oldest first; given back to the arena in this order.
     clean: VecDeque<(PartitionSlot, ChunkId)>,
+    /// How many of them there were when they were last looked through.
+    clean_swept: usize,
     clean_bytes: u64,
     /// Producers that all partitions remember.
     producer_count: usize,
@@ -185,7 +188,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         Self {
             arena: ChunkArena::new(memory),
             commit,
-            partitions: Vec::new(),
+            partitions: Slots::default(),
             operations: VecDeque::new(),
             events: VecDeque::new(),
             in_flight: BTreeMap::new(),
@@ -195,6 +198,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             commit_file_coming: false,
             commit_retry_ms: None,
             clean: VecDeque::new(),
+            clean_swept: 0,
             clean_bytes: 0,
             producer_count: 0,
             dirty: BTreeSet::new(),
@@ -239,9 +243,8 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     /// Takes a partition that recovery has read, or a new one.
     pub fn add_partition(&mut self, log: PartitionLog) -> PartitionSlot {
-        let slot = PartitionSlot(u32::try_from(self.partitions.len()).unwrap_or(u32::MAX));
         self.producer_count += log.producers.len();
-        self.partitions.push(Some(Box::new(log)));
+        let slot = self.partitions.insert(log);
         self.bound_producers();
         slot
     }
@@ -267,18 +270,16 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     #[must_use]
     pub fn partition(&self, slot: PartitionSlot) -> Option<&PartitionLog> {
-        self.partitions.get(crate::model::number::index(u64::from(slot.0)))?.as_deref()
+        self.partitions.get(slot)
     }
 
     fn partition_mut(&mut self, slot: PartitionSlot) -> Option<&mut PartitionLog> {
-        self.partitions.get_mut(crate::model::number::index(u64::from(slot.0)))?.as_deref_mut()
+        self.partitions.get_mut(slot)
     }
 
     /// All partitions, in order of their slots.
     pub fn partitions(&self) -> impl Iterator<Item = (PartitionSlot, &PartitionLog)> {
-        (0u32..)
-            .zip(&self.partitions)
-            .filter_map(|(number, log)| Some((PartitionSlot(number), log.as_deref()?)))
+        self.partitions.iter()
     }
 
     /// The next operation to carry out.
@@ -351,8 +352,8 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// Writes, seals and flushes everything; no append is taken any more. Done when [`Self::is_closed`].
     pub fn begin_close(&mut self) {
         self.closing = true;
-        for number in 0..u32::try_from(self.partitions.len()).unwrap_or(u32::MAX) {
-            let slot = PartitionSlot(number);
+        for place in 0..self.partitions.place_count() {
+            let Some(slot) = self.partitions.slot_at(place) else { continue };
             if let Some(partition) = self.partition_mut(slot) {
                 partition.close_active();
             }
@@ -464,3 +465,6 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

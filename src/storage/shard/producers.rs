@@ -58,7 +58,8 @@ impl<M: ArenaMemory> ShardLog<M> {
             .map(|(slot, log)| (log.producers.len(), slot))
             .max();
         let Some((count, slot)) = largest else { return false };
-        let some = (self.partitions.len() / PARTITIONS_PER_FORGOTTEN).min(count / FORGOTTEN_SHARE).max(1);
+        let some =
+            (self.partitions.place_count() / PARTITIONS_PER_FORGOTTEN).min(count / FORGOTTEN_SHARE).max(1);
         self.forget_producers(slot, some) > 0
     }
 

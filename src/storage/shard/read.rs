@@ -322,8 +322,7 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     /// One piece that begins at log position `at`.
     fn piece_at(&mut self, slot: PartitionSlot, at: u64, end: u64, wanted: Wanted) -> Search<ReadPiece> {
-        let number = index(u64::from(slot.0));
-        let Some(partition) = self.partitions.get(number).and_then(Option::as_deref) else {
+        let Some(partition) = self.partitions.get(slot) else {
             return Search::Failed;
         };
         if let Some(place) = partition.tail.place_of(at)

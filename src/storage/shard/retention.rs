@@ -11,8 +11,8 @@ impl<M: ArenaMemory> ShardLog<M> {
     pub(super) fn apply_retention(&mut self) {
         let now_ms = self.now_ms;
         let expired_ms = now_ms.saturating_sub(self.options.producer_expiration_ms);
-        for number in 0..u32::try_from(self.partitions.len()).unwrap_or(u32::MAX) {
-            let slot = PartitionSlot(number);
+        for place in 0..self.partitions.place_count() {
+            let Some(slot) = self.partitions.slot_at(place) else { continue };
             self.change_producers(slot, |partition| partition.producers.expire(expired_ms));
             let Some(partition) = self.partition_mut(slot) else { continue };
             if partition.failed || partition.hold.is_some() {

@@ -142,8 +142,7 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     /// Gives up the chunks behind log position `end`, and shortens the one that holds it.
     fn cut_tail(&mut self, slot: PartitionSlot, end: u64) {
-        let number = crate::model::number::index(u64::from(slot.0));
-        let Some(partition) = self.partitions.get_mut(number).and_then(Option::as_deref_mut) else { return };
+        let Some(partition) = self.partitions.get_mut(slot) else { return };
         while let Some(last) = partition.tail.chunks.back().copied()
             && last.start >= end
         {

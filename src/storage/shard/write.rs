@@ -6,7 +6,7 @@
 use super::{PartitionSlot, Purpose, ShardLog};
 use crate::model::Offset;
 use crate::model::limits::BLOCK_BYTES;
-use crate::model::number::{index, round_down, round_up, wide};
+use crate::model::number::{round_down, round_up, wide};
 use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
 use crate::storage::arena::ChunkId;
 use crate::storage::operation::{FileId, Lane, Operation, Task, WritePiece};
@@ -144,8 +144,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         to: u64,
         durable: bool,
     ) {
-        let number = index(u64::from(slot.0));
-        let Some(partition) = self.partitions.get_mut(number).and_then(Option::as_deref_mut) else { return };
+        let Some(partition) = self.partitions.get_mut(slot) else { return };
         let Some(start) = partition.segment_at(segment).map(|found| found.start) else { return };
         let whole_end = round_down(to, BLOCK);
         let mut pieces = Vec::new();

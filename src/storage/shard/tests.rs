@@ -1,0 +1,141 @@
+//! What a shard keeps of partitions that are gone: nothing, and nothing of theirs reaches who has their place.
+
+use super::*;
+use crate::model::batch::{BatchHeader, HEADER_BYTES, crc_of};
+use crate::model::{Durability, PartitionIndex, ProducerEpoch, ProducerId, TopicId};
+use crate::runtime::sim::{SimMemory, SimRandom, SimSteps};
+use crate::storage::commit_log::FILE_BYTES_MIN;
+use crate::storage::operation::{Completion, Fault, Outcome};
+
+const RECORDS_BYTES: usize = 3_000;
+
+fn shard() -> ShardLog<SimMemory> {
+    let memory = SimMemory::new(16 << 20, SimSteps::default(), SimRandom::new(1));
+    let mut log = ShardLog::new(ShardOptions::default(), memory, 0);
+    let file = log.fresh_file();
+    log.add_commit_file(file, 0, FILE_BYTES_MIN);
+    log
+}
+
+fn config(number: usize) -> LogConfig {
+    let durability = if number.is_multiple_of(2) { Durability::Synced } else { Durability::Written };
+    LogConfig { durability, flush_ms: Some(1 << 40), ..LogConfig::default() }
+}
+
+fn create(log: &mut ShardLog<SimMemory>, number: usize) -> PartitionSlot {
+    let mut topic_id = [0; 16];
+    topic_id[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
+    let id = TopicPartition { topic_id: TopicId(topic_id), partition: PartitionIndex(0) };
+    log.create_partition(id, format!("t{number}-0"), config(number), LeaderEpoch(0))
+}
+
+fn append(log: &mut ShardLog<SimMemory>, slot: PartitionSlot, records_bytes: usize) -> Offset {
+    let records = vec![7; records_bytes];
+    let mut header = BatchHeader {
+        base_offset: Offset(0),
+        size_bytes: HEADER_BYTES + records_bytes,
+        leader_epoch: LeaderEpoch(0),
+        crc: 0,
+        attributes: 0,
+        last_offset_delta: 0,
+        base_timestamp: 0,
+        max_timestamp: 0,
+        producer_id: ProducerId::NONE,
+        producer_epoch: ProducerEpoch::NONE,
+        base_sequence: -1,
+        record_count: 1,
+    };
+    header.crc = crc_of(&header.encode(), &records);
+    let batch = [header.encode().as_slice(), &records].concat();
+    log.append(slot, &batch, &header, 0).unwrap().end_offset
+}
+
+/// The operations that are wanted now, without the bytes.
+fn take_operations(log: &mut ShardLog<SimMemory>) -> Vec<Completion> {
+    let take = || log.poll_operation();
+    let operations = std::iter::from_fn(take).map(|operation| match operation {
+        Operation::Write { id, pieces, .. } => Completion { id, outcome: Outcome::Done, pieces },
+        Operation::Sync { id, .. } | Operation::Task { id, .. } => {
+            Completion { id, outcome: Outcome::Done, pieces: Vec::new() }
+        }
+        Operation::Read { .. } => panic!("nothing is read"),
+    });
+    operations.collect()
+}
+
+/// Carries out everything, until nothing more is wanted.
+fn settle(log: &mut ShardLog<SimMemory>) {
+    loop {
+        let completions = take_operations(log);
+        if completions.is_empty() {
+            break;
+        }
+        completions.into_iter().for_each(|completion| log.handle_completion(completion));
+    }
+    while log.poll_event().is_some() {}
+}
+
+#[test]
+fn a_hundred_thousand_partitions_that_come_and_go_leave_nothing() {
+    const AT_ONCE: usize = 100;
+    let mut log = shard();
+    let all = log.arena_bytes();
+    for round in 0..1_000 {
+        let slots: Vec<PartitionSlot> =
+            (0..AT_ONCE).map(|number| create(&mut log, round * AT_ONCE + number)).collect();
+        for (number, &slot) in slots.iter().enumerate() {
+            // Those of `written` topics do not take the commit log's room; the second fills their first chunk.
+            let records_bytes = if number.is_multiple_of(2) { RECORDS_BYTES } else { 3 * RECORDS_BYTES };
+            append(&mut log, slot, records_bytes);
+            append(&mut log, slot, records_bytes);
+        }
+        // Everything goes into segments, so that there are files and clean chunks; in some rounds not.
+        if round % 4 != 0 {
+            settle(&mut log);
+            log.handle_time(i64::try_from(round).unwrap() * 10_000);
+            settle(&mut log);
+        }
+        for slot in slots {
+            log.delete_partition(slot, format!(".deleted-{round}-{}", slot.place));
+            assert!(log.partition(slot).is_none());
+        }
+        settle(&mut log);
+    }
+    assert_eq!(log.partitions.place_count(), AT_ONCE);
+    assert_eq!(log.arena_bytes(), all);
+    assert!(log.open_count == 0 && log.in_flight.is_empty() && log.controls.is_empty());
+    assert!(log.dirty.is_empty() && log.holders.is_empty() && log.flush_deadlines.is_empty());
+    assert!(log.open_files.len() < 3 * AT_ONCE, "{} notes of files", log.open_files.len());
+    assert!(log.clean.len() < 3 * AT_ONCE, "{} notes of chunks", log.clean.len());
+}
+
+#[test]
+fn what_is_under_way_for_a_deleted_partition_does_not_reach_the_one_in_its_place() {
+    let mut log = shard();
+    let old = create(&mut log, 0);
+    append(&mut log, old, RECORDS_BYTES);
+    let mut late = take_operations(&mut log);
+    // The segment is to be flushed: its file must be made.
+    log.handle_time(10_000);
+    late.extend(take_operations(&mut log));
+    assert!(late.len() >= 2, "a group and an open");
+    log.delete_partition(old, ".deleted-0".to_owned());
+    let new = create(&mut log, 2);
+    assert_eq!((new.place, new == old), (old.place, false));
+    let end = append(&mut log, new, RECORDS_BYTES);
+    for mut completion in late {
+        if completion.pieces.is_empty() {
+            completion.outcome = Outcome::Failed(Fault::Io);
+        }
+        log.handle_completion(completion);
+    }
+    while let Some(event) = log.poll_event() {
+        assert!(!matches!(event, Event::Advanced(slot) | Event::Failed(slot) if slot == new), "{event:?}");
+    }
+    let partition = log.partition(new).unwrap();
+    assert!(partition.high_watermark() < end, "acknowledged by another one's write");
+    assert!(!partition.has_failed(), "failed by another one's fault");
+    assert!(log.partition(old).is_none());
+    settle(&mut log);
+    assert_eq!(log.partition(new).unwrap().high_watermark(), end);
+}

@@ -36,6 +36,13 @@ impl Scratch {
         Self { data: data.to_owned(), arena, log }
     }
 
+    /// Names of the arenas that are here.
+    pub fn arenas(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.arena).unwrap().map(|entry| entry.unwrap());
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.ends_with(".arena")).collect()
+    }
+
     /// The command that starts a broker here, on a port that the kernel chooses.
     pub fn command(&self, settings: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringlog"));

@@ -35,6 +35,7 @@ fn a_stop_under_load_is_clean_in_time_and_complete() {
             ended
         });
         assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+        assert_eq!(scratch.arenas(), [""; 0], "memory that nobody needs");
         broker = scratch.start(&[]);
         assert!(!broker.said().contains(RECOVERED), "{}", broker.said());
         ledger.read_to_end(&mut broker.connect(), &vec![0; ledger.ends().len()]);
@@ -54,6 +55,29 @@ fn a_restart_after_death_says_that_it_recovered() {
     run_until(broker, &mut producers, &mut ledger, 50, Broker::kill);
     let broker = scratch.start(&[]);
     assert!(broker.said().contains(RECOVERED), "{}", broker.said());
+}
+
+#[test]
+fn what_was_acknowledged_as_written_survives_a_death_and_a_new_place_for_the_arena() {
+    let scratch = Scratch::new("stop-moved");
+    let mut ledger = Ledger::new(&[("synced", 2), ("written", 2)], vec![0]);
+    let mut producers = vec![Producer::new(0, true, &ledger, 6)];
+    let broker = scratch.start(&[]);
+    create_topics(&broker);
+    run_until(broker, &mut producers, &mut ledger, 50, Broker::kill);
+    let [name] = scratch.arenas().try_into().unwrap();
+    let elsewhere = scratch.arena.join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let setting = format!("arena.dir={}", elsewhere.display());
+    let broker = scratch.start(&[&setting]);
+    ledger.read_to_end(&mut broker.connect(), &vec![0; ledger.ends().len()]);
+    ledger.check_acknowledged(&producers[0].acknowledged);
+    assert_eq!(scratch.arenas(), [""; 0], "what was found at the old place is needed no more");
+    assert!(elsewhere.join(&name).exists());
+    broker.kill();
+    std::fs::remove_file(elsewhere.join(name)).unwrap();
+    let broker = scratch.start(&[]);
+    assert!(broker.said().contains("the memory of the last life is gone"), "{}", broker.said());
 }
 
 /// The first signal finds so much to write that the second one comes before the end.

@@ -11,6 +11,7 @@ use crate::controller::state::Command;
 use crate::model::image::Image;
 use crate::runtime::disk::RealDisk;
 use crate::runtime::mailbox::{Receiver, Sender, mailbox};
+use crate::runtime::memory::Arena;
 use crate::runtime::waker::Parker;
 use crate::storage::recovery::write_base_of;
 
@@ -34,6 +35,7 @@ const QUESTIONS_MAX: usize = 4_096;
 /// Starts the shard and serves its questions until it ends.
 pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> Result<(), Error> {
     let parker = Parker::new();
+    let arena_path = prepared.arena_path();
     let (to_control, mut from_shard) = mailbox(QUESTIONS_MAX, parker.waker());
     let shard = start::start_shard(&mut prepared, to_control)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -61,6 +63,10 @@ pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> 
         // The log may have begun anew since the start.
         let incarnation = prepared.controller.image().start_count().0;
         write_base_of(&prepared.disk, incarnation, SHARDS, true, partitions)?;
+        // Nothing is in the arena: its memory is the machine's again.
+        if let Err(error) = Arena::remove(&arena_path) {
+            tracing::warn!(%error, "the arena's memory is not given back");
+        }
         tracing::info!("stopped, everything is sealed");
     } else {
         tracing::warn!("stopped before everything was sealed; the next start recovers it");

@@ -23,6 +23,10 @@ pub enum Error {
     CpuNotAllowed { wanted: u32 },
     #[error("cannot make the commit log {path}: {fault}")]
     CommitLog { path: String, fault: storage::operation::Fault },
+    #[error(
+        "the metadata log is older than the data, which tell of start {last}; put back the metadata of that time"
+    )]
+    MetadataLost { last: u64 },
     #[error("the shard's thread ended unexpectedly")]
     ShardEnded,
 }

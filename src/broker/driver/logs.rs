@@ -3,7 +3,9 @@
 //! Done at start, and again when the commit log could not be written: what is in memory and on disk then is what a death of
 //! the process would have left, and is recovered the same way, onto a new stream.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
@@ -27,6 +29,11 @@ const SEGMENT_FILES_SHARE: u64 = 2;
 /// More are not worth their memory.
 const SEGMENT_FILES_MAX: u64 = 4_096;
 
+/// File in the data directory that says where the arena is.
+const ARENA_PATH_FILE: &str = "arena.path";
+/// Longest path. Unit: bytes.
+const PATH_BYTES_MAX: usize = 4_096;
+
 /// Open files for everything that is neither a segment nor a connection.
 const OTHER_FILES: u64 = 64;
 
@@ -43,18 +50,41 @@ impl Life {
     /// Maps the shard's arena and recovers what it and the disk hold.
     pub(super) fn begin(&self, image: &Image) -> Result<(Arena, Recovered), Error> {
         let bytes = index(round_down(self.config.arena_bytes as u64, 4096));
-        let id: String = self.recovery.directory_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.config.arena_dir.join(format!("ringlog-{id}-0.arena"));
+        let path = self.arena_path();
+        // The last life may have had it somewhere else.
+        let left = match self.recorded_arena_path()? {
+            Some(recorded) if recorded != path => Arena::open_left(&recorded)?,
+            _ => None,
+        };
         let (mut arena, found) = Arena::open(&path, bytes)?;
         if !found.in_memory {
             tracing::warn!(arena = %path.display(), "the arena is not on tmpfs: the kernel writes it back to the disk");
         }
-        let recovered = self.recover(&arena, image)?;
+        let arenas: Vec<&Arena> = std::iter::once(&arena).chain(&left).collect();
+        let recovered = self.recover(&arenas, image)?;
         if found.previous_bytes > 0 {
             arena.reset(bytes)?;
         }
+        self.disk.replace_file(Path::new(ARENA_PATH_FILE), path.as_os_str().as_bytes())?;
         claim_arena(&mut arena, &self.recovery, 0);
+        if let Some(left) = left {
+            Arena::remove(left.path())?;
+        }
         Ok((arena, recovered))
+    }
+
+    /// Where the shard's arena is.
+    pub(super) fn arena_path(&self) -> PathBuf {
+        let id: String = self.recovery.directory_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.config.arena_dir.join(format!("ringlog-{id}-0.arena"))
+    }
+
+    /// Where it was in the last life.
+    fn recorded_arena_path(&self) -> Result<Option<PathBuf>, Error> {
+        match self.disk.read_file(Path::new(ARENA_PATH_FILE), PATH_BYTES_MAX) {
+            Err(error) if error.is_not_found() => Ok(None),
+            recorded => Ok(Some(PathBuf::from(OsString::from_vec(recorded?)))),
+        }
     }
 
     /// How many files connections may be.
@@ -71,14 +101,14 @@ impl Life {
         self.recovery.now_ms = SystemClock.wall_ms();
         // What the start did not know has been moved: what is not known any more was deleted since.
         self.recovery.knows_all_topics = true;
-        let recovered = self.recover(arena, image)?;
+        let recovered = self.recover(&[arena], image)?;
         claim_arena(arena, &self.recovery, 0);
         Ok(recovered)
     }
 
-    fn recover(&self, arena: &Arena, image: &Image) -> Result<Recovered, Error> {
+    fn recover(&self, arenas: &[&Arena], image: &Image) -> Result<Recovered, Error> {
         let partitions = known_partitions(&self.config, image);
-        let recovered = recover(&self.disk, &[arena], &partitions, &self.recovery)?;
+        let recovered = recover(&self.disk, arenas, &partitions, &self.recovery)?;
         report(&recovered);
         Ok(recovered)
     }
@@ -177,6 +207,12 @@ fn report(recovered: &Recovered) {
         tracing::warn!(
             folder,
             "a folder of a topic that the metadata does not know, and may have lost, is kept and not served"
+        );
+    }
+    if report.arena_lost {
+        tracing::warn!(
+            "the memory of the last life is gone, as after a reboot: topics of durability written go on at their \
+             reservations, without what was not flushed"
         );
     }
     if !report.clean && (report.frames_applied > 0 || report.chunks_applied > 0 || report.bytes_scanned > 0) {

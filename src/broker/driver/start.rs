@@ -20,6 +20,7 @@ use crate::broker::shards::Shard;
 use crate::broker::shards::memory::frame_bytes_max;
 use crate::config::{self, BrokerConfig, Host, ShardCores};
 use crate::controller::Controller;
+use crate::controller::state::Command;
 use crate::model::image::Endpoint;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::disk::RealDisk;
@@ -31,7 +32,7 @@ use crate::runtime::ring::{Ring, RingOptions};
 use crate::runtime::signal::{self, Signals};
 use crate::runtime::thread::{self, Cpu};
 use crate::runtime::worker::Workers;
-use crate::storage::recovery::{Recovered, RecoveryOptions};
+use crate::storage::recovery::{Recovered, RecoveryOptions, last_incarnation};
 
 /// Shards that there are, so far.
 pub(super) const SHARDS: u32 = 1;
@@ -43,6 +44,8 @@ const OPEN_FILES_NEEDED: u64 = 1_024;
 const MAIL_MAX: usize = 65_536;
 /// Jobs that may wait for a worker lane.
 const JOBS_MAX: usize = 4_096;
+/// Starts that a damaged metadata log may have forgotten.
+const STARTS_LOST_MAX: u64 = 1_000;
 
 /// What is known once the broker serves.
 #[derive(Debug)]
@@ -75,6 +78,12 @@ pub(super) struct RunningShard {
     pub(super) thread: JoinHandle<Result<Stopped, Error>>,
 }
 
+impl Prepared {
+    pub(super) fn arena_path(&self) -> PathBuf {
+        self.life.arena_path()
+    }
+}
+
 /// Does everything that can refuse a start.
 pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
     let signals = signal::block()?;
@@ -92,8 +101,11 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
     }
     let mut controller = Controller::open(disk.clone(), Arc::clone(config), random()?)?;
     controller.set_endpoints(endpoints(config, &ports));
+    let directory_id = controller.identity().directory_id.0;
+    let last = last_incarnation(&disk, directory_id)?.unwrap_or(0);
+    register_later_start(&mut controller, last)?;
     let recovery = RecoveryOptions {
-        directory_id: controller.identity().directory_id.0,
+        directory_id,
         boot_id: preflight::boot_id()?.0.to_be_bytes(),
         incarnation: controller.image().start_count().0,
         shard_count: SHARDS,
@@ -116,6 +128,18 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
         workers: Workers::start(JOBS_MAX, &[])?,
         _lock: lock,
     })
+}
+
+/// A metadata log that has lost its end knows of fewer starts than the data: epochs and streams of theirs are not used again.
+fn register_later_start(controller: &mut Controller<RealDisk>, last: u64) -> Result<(), Error> {
+    for _ in 0..STARTS_LOST_MAX {
+        if controller.image().start_count().0 > last {
+            return Ok(());
+        }
+        tracing::warn!(last, "the metadata log has lost its end: it does not know of the last start");
+        controller.handle(&[Command::RegisterStart]);
+    }
+    Err(Error::MetadataLost { last })
 }
 
 /// The CPU that the shard is pinned to: the one named, else the first that the process may use.

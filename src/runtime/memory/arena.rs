@@ -102,6 +102,28 @@ impl Arena {
         Ok((Self { path: path.to_owned(), mapping, file }, found))
     }
 
+    /// Opens what an earlier process left at `path`, as long as it is. None: there is nothing, or nothing in it.
+    pub fn open_left(path: &Path) -> Result<Option<Self>> {
+        match std::fs::metadata(path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::disk(DiskAction::Measure, path, source)),
+            Ok(metadata) => {
+                let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+                if check_size(bytes).is_err() { Ok(None) } else { Ok(Some(Self::open(path, bytes)?.0)) }
+            }
+        }
+    }
+
+    /// Removes the file of an arena that is not needed any more; its memory goes with the last mapping. None is no error.
+    pub fn remove(path: &Path) -> Result<()> {
+        match std::fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::disk(DiskAction::Remove, path, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Forgets all contents and gives the arena a new length (see [`open`](Self::open) for its bounds).
     ///
     /// Asserts that no ring has the memory attached yet: it is mapped anew. After an error from the machine

@@ -82,6 +82,8 @@ pub struct RecoveryReport {
     /// The memory of the last life was there.
     pub arena_found: bool,
     pub bytes_scanned: u64,
+    /// There was one, and it was not found.
+    pub arena_lost: bool,
     /// Bytes behind the last good batches.
     pub bytes_cut: u64,
     /// Partitions that are not served, with the reason.
@@ -231,7 +233,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     }
     let sources = find_sources(disk, arenas, options, last)?;
     last.unsure |= sources.streams.iter().any(|(stream, oldest)| *oldest == 0 && !stream.is_whole());
-    if last.unsure {
+    if last.unsure && sources.incarnation.is_some() {
         tracing::warn!("a checkpoint is missing or damaged: no segment is void because of where it begins");
     }
     let replayed = Replay::new(disk, &by_id, &mut last.known, damaged).run(&sources, &options.boot_id)?;
@@ -240,13 +242,14 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     report.chunks_applied = replayed.chunks_applied;
     report.arena_found = !sources.arenas.is_empty();
     let shard_count = last.base.as_ref().map_or(u32::from(sources.incarnation.is_some()), |base| base.shard);
-    let all_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
+    let arena_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
+    report.arena_lost = arena_lost;
     let (mut held, mut not_served) = (BTreeSet::new(), BTreeMap::new());
     let mut producer_count = 0;
     for known in partitions {
         let id = known.topic_partition;
         let state = last.known.get(&id);
-        let is_arena_lost = replayed.memory_lost.get(&id).copied().unwrap_or(all_lost);
+        let is_arena_lost = replayed.memory_lost.get(&id).copied().unwrap_or(arena_lost);
         let mut log = if let Some(reason) = replayed.damaged.get(&known.folder) {
             held.insert(id);
             partition::offline(known, state, reason.clone(), report)
@@ -301,6 +304,23 @@ fn find_sources<'m, D: BlockingDisk, M: ArenaMemory>(
             arenas.iter().copied().filter(|arena| arena_of(*arena, options, incarnation)).collect();
     }
     Ok(sources)
+}
+
+/// The number of the last life that the data tell of.
+///
+/// # Errors
+/// [`RecoveryError`].
+pub fn last_incarnation<D: BlockingDisk>(
+    disk: &D,
+    directory_id: [u8; 16],
+) -> Result<Option<u64>, RecoveryError> {
+    match read_checkpoint(disk, BASE_PATH)? {
+        Found::Sound(base) => Ok(Some(base.incarnation)),
+        _ => match streams::newest_incarnation(disk, directory_id) {
+            Err(RecoveryError::Disk(error)) if error.is_not_found() => Ok(None),
+            newest => newest,
+        },
+    }
 }
 
 fn read_last_life<D: BlockingDisk>(disk: &D, directory_id: [u8; 16]) -> Result<LastLife, RecoveryError> {

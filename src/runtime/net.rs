@@ -52,6 +52,15 @@ impl Listener {
     }
 }
 
+/// For how long nothing has gone over a connection. Unit: ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quiet {
+    /// Since data last came, whether it has been received or not.
+    pub received_ms: i64,
+    /// Since data was last put on the wire: the other end's window takes it.
+    pub sent_ms: i64,
+}
+
 /// A connection. Closed when its last owner (the connection's code, or an operation in flight) is gone.
 ///
 /// It may be moved to another thread, and is then used by that thread's ring only.
@@ -85,6 +94,32 @@ impl Socket {
     /// Tells the other end that nothing more will be sent; receiving goes on.
     pub fn finish_sending(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// What the kernel knows of it, byte by byte, also while an operation is under way.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(TCP_INFO)`.
+    pub fn quiet(&self) -> io::Result<Quiet> {
+        // SAFETY: plain integers, for which zero is a value.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut length = length_of::<libc::tcp_info>();
+        let start: *mut libc::tcp_info = &raw mut info;
+        // SAFETY: an open socket and writable memory of the stated length, of which the kernel fills what it knows.
+        let outcome = unsafe {
+            libc::getsockopt(
+                self.descriptor(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                start.cast(),
+                &raw mut length,
+            )
+        };
+        if outcome != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let (received, sent) = (info.tcpi_last_data_recv, info.tcpi_last_data_sent);
+        Ok(Quiet { received_ms: i64::from(received), sent_ms: i64::from(sent) })
     }
 
     pub(in crate::runtime) fn descriptor(&self) -> RawFd {

@@ -1,6 +1,6 @@
 //! Peers that err or attack, many at a time: the broker lives, its memory stays in bounds, and a good client is served.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::thread;
@@ -142,6 +142,58 @@ fn frames_of_nothing_but_parts_stay_in_the_bound_of_memory() {
     broker.connect().call(12, &produce_request("a", &builder.finish().unwrap())).unwrap();
 }
 
+/// A large request is received by one operation of the kernel's, which ends with its last byte.
+#[test]
+fn a_steady_upload_may_take_longer_than_a_connection_may_be_idle() {
+    let scratch = Scratch::new("steady-idle");
+    let broker = scratch.start(&["connections.max.idle.ms=1000"]);
+    upload_in(&broker, Duration::from_secs(4));
+}
+
+#[test]
+fn a_steady_upload_may_take_longer_than_memory_may_lie_while_it_is_wanting() {
+    let scratch = Scratch::new("steady-wanting");
+    let broker = scratch.start(&[]);
+    let address = broker.address.clone();
+    // The upload begins while there is memory; then others want all of it, and send nothing.
+    let claims = thread::spawn(move || {
+        thread::sleep(Duration::from_secs(1));
+        let claim = |_| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.write_all(&(4_i32 << 20).to_be_bytes()).unwrap();
+            stream
+        };
+        (0..40).map(claim).collect::<Vec<_>>()
+    });
+    upload_in(&broker, Duration::from_secs(9));
+    let mut closed = 0;
+    for mut stream in claims.join().unwrap() {
+        stream.set_nonblocking(true).unwrap();
+        closed += usize::from(
+            !matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock),
+        );
+    }
+    assert!(closed > 0, "memory was not wanting");
+}
+
+/// A produce request of a few MiB, sent in as many small steps as that takes, and answered.
+fn upload_in(broker: &Broker, time: Duration) {
+    const STEPS: u32 = 40;
+    broker.create_topic("slow", 1, &[("max.message.bytes", "8388608")]);
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(&NewRecord { value: Some(&vec![1; 3 << 20]), ..NewRecord::default() }).unwrap();
+    let request = encoded(12, &produce_request("slow", &builder.finish().unwrap()));
+    let mut stream = TcpStream::connect(&broker.address).unwrap();
+    for part in request.chunks(request.len().div_ceil(STEPS as usize)) {
+        stream.write_all(part).unwrap();
+        thread::sleep(time / STEPS);
+    }
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reply = [0; 8];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(reply[4..], 1_i32.to_be_bytes(), "the reply to request 1");
+}
+
 fn check_memory(broker: &Broker) {
     let peak = broker.peak_memory_bytes();
     assert!(peak <= MEMORY_BYTES + SLACK_BYTES, "{} MiB were resident: {}", peak >> 20, broker.said());
@@ -213,7 +265,7 @@ fn attack(address: &str, connections: usize) {
             match stream.read(&mut rest) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
                 Err(error) => panic!("a connection that does {attack:?} is not closed: {error}"),
             }
         }
@@ -365,6 +417,6 @@ fn send(address: &str, requests: &[&[u8]]) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut rest = Vec::new();
     if let Err(error) = stream.read_to_end(&mut rest) {
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{requests:02x?}");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{requests:02x?}");
     }
 }

@@ -34,8 +34,6 @@ const STOP_REPLIES_MS: i64 = 3_500;
 const ACCEPT_RETRY_MS: i64 = 100;
 /// While memory is wanting, who holds the most of it and lets it lie is closed; looked at so often. Unit: ms.
 const RELIEF_INTERVAL_MS: i64 = 250;
-/// Who has not moved for so long lets it lie. Unit: ms.
-const STUCK_MS: i64 = 5_000;
 /// A connection receives and sends at once: with one part in so many of the ring's operations as connections, half are left.
 const CLIENT_OPERATIONS_SHARE: usize = 4;
 /// So many are closed at a time.
@@ -229,13 +227,13 @@ impl ShardLoop {
     }
 
     fn close_stuck(&mut self) {
-        let deadline_ms = self.last_turn_ms.saturating_sub(STUCK_MS);
+        // What had come before the last turn began has been looked at; later bytes may still wait for us.
+        let now_ms = self.last_turn_ms;
         let mut stuck: Vec<(u64, ConnectionId)> = self
             .clients
             .iter()
             .flatten()
-            .filter(|client| client.stuck_since_ms().is_some_and(|since_ms| since_ms < deadline_ms))
-            .map(|client| (client.weight(&mut self.shard), client.id))
+            .filter_map(|client| Some((client.stuck_weight(now_ms, &mut self.shard)?, client.id)))
             .collect();
         stuck.sort_unstable_by(|one, other| other.cmp(one));
         for &(_, id) in stuck.iter().take(RELIEF_COUNT) {
@@ -308,12 +306,13 @@ impl ShardLoop {
         let idle_ms = i64::try_from(idle_ms).unwrap_or(i64::MAX);
         self.next_idle_check_ms = self.now_ms.saturating_add((idle_ms / 10).clamp(10, 60_000));
         // What had come before the last turn began has been looked at; later bytes may still wait for us.
+        let now_ms = self.now_ms;
         let since_ms = self.last_turn_ms.saturating_sub(idle_ms);
         let idle: Vec<ConnectionId> = self
             .clients
             .iter()
             .flatten()
-            .filter(|client| client.is_idle_since(since_ms, &mut self.shard))
+            .filter(|client| client.is_idle_since(since_ms, now_ms, &mut self.shard))
             .map(|client| client.id)
             .collect();
         for id in idle {

@@ -11,7 +11,7 @@ use crate::broker::shards::{ConnectionId, FrameFate, Intake, Shard};
 use crate::model::number::{index, wide};
 use crate::protocol::kafka::frame::PREFIX_BYTES;
 use crate::runtime::memory::{AlignedBuffer, Arena, BufferPool};
-use crate::runtime::net::Socket;
+use crate::runtime::net::{Quiet, Socket};
 use crate::runtime::ring::{OperationId, Ring, SendPiece};
 use crate::storage::shard::ReadPiece;
 
@@ -19,6 +19,10 @@ use crate::storage::shard::ReadPiece;
 const SPARE_BYTES_MAX: usize = 64 << 10;
 /// After so many small frames in a row a connection is received from with one standing operation.
 const SMALL_FRAMES_MIN: u32 = 4;
+/// While memory is wanting, who has not moved for so long lets it lie. Unit: ms.
+const STUCK_MS: i64 = 5_000;
+/// And so does who moves fewer bytes in a millisecond.
+const RATE_MIN: u64 = 64;
 
 /// What the ring receives for a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,19 +123,39 @@ impl Client {
     }
 
     /// Whether nothing has happened since then, and it is the client's turn: to send, or to read.
-    pub(super) fn is_idle_since(&self, since_ms: i64, shard: &mut Shard<Arena>) -> bool {
+    pub(super) fn is_idle_since(&self, since_ms: i64, now_ms: i64, shard: &mut Shard<Arena>) -> bool {
         let waits_for_us = self.stalled.is_some() || self.wants_memory || shard.has_waiting(self.id);
-        self.last_active_ms < since_ms && (self.sending || !waits_for_us)
+        if self.last_active_ms >= since_ms || waits_for_us && !self.sending {
+            return false;
+        }
+        // A large frame or send is one operation, however long it takes: its bytes are seen by the kernel alone.
+        let Quiet { received_ms, sent_ms } = self.quiet();
+        let quiet_ms = if self.sending { received_ms.min(sent_ms) } else { received_ms };
+        now_ms.saturating_sub(quiet_ms) < since_ms
     }
 
-    /// Since when it holds memory that only the client can free, by reading or by sending the rest of a frame.
-    pub(super) fn stuck_since_ms(&self) -> Option<i64> {
-        let stuck = [self.sending_since_ms, self.partial_since_ms];
-        if self.closing { None } else { stuck.into_iter().flatten().min() }
+    /// Bytes that closing it would free, if only the client can free them otherwise, by reading or by sending the rest of a
+    /// frame, and does not, or slowly.
+    pub(super) fn stuck_weight(&self, now_ms: i64, shard: &mut Shard<Arena>) -> Option<u64> {
+        let since = [self.sending_since_ms, self.partial_since_ms];
+        let for_ms = since.map(|since_ms| since_ms.map(|since_ms| now_ms.saturating_sub(since_ms)));
+        if self.closing || for_ms.iter().flatten().all(|&for_ms| for_ms <= STUCK_MS) {
+            return None;
+        }
+        let quiet = self.quiet();
+        let bytes = self.weight(shard);
+        let [sending_ms, partial_ms] = for_ms;
+        let is_stuck = sending_ms.is_some_and(|for_ms| lies_still(for_ms, quiet.sent_ms, bytes))
+            || partial_ms.is_some_and(|for_ms| lies_still(for_ms, quiet.received_ms, bytes));
+        is_stuck.then_some(bytes)
+    }
+
+    fn quiet(&self) -> Quiet {
+        self.socket.quiet().unwrap_or(Quiet { received_ms: i64::MAX, sent_ms: i64::MAX })
     }
 
     /// Bytes that closing it would free.
-    pub(super) fn weight(&self, shard: &mut Shard<Arena>) -> u64 {
+    fn weight(&self, shard: &mut Shard<Arena>) -> u64 {
         let pinned: u64 = self.sent.iter().map(ReadPiece::bytes).sum();
         pinned + wide(shard.held_bytes(self.id) + self.large_bytes + self.buffer.capacity())
     }
@@ -429,6 +453,13 @@ impl Client {
     }
 }
 
+/// Whether a transfer of so many bytes, begun so long ago, lets memory lie: nothing of it has gone over the wire for a while, or
+/// it takes longer than at the least rate.
+fn lies_still(for_ms: i64, quiet_ms: i64, bytes: u64) -> bool {
+    let whole_ms = i64::try_from(bytes / RATE_MIN).unwrap_or(i64::MAX);
+    for_ms > STUCK_MS && quiet_ms > STUCK_MS || for_ms > STUCK_MS.saturating_add(whole_ms)
+}
+
 /// A buffer for a large frame, if there is room beside everything else that clients make the shard hold.
 fn take_frame(bytes: usize, lent: &mut Lent<'_>) -> Option<AlignedBuffer> {
     let left_bytes = lent.shard.memory().left_bytes();
@@ -438,4 +469,19 @@ fn take_frame(bytes: usize, lent: &mut Lent<'_>) -> Option<AlignedBuffer> {
     }
     // A frame may always stand there alone: one of the largest size must get through some time.
     if over(lent) && lent.frames.alive_bytes() > 0 { None } else { lent.frames.take(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_transfer_is_not_stuck_however_long_it_takes_at_the_least_rate() {
+        let (steady_ms, silent_ms) = (10, 5_001);
+        assert!(!lies_still(5_000, silent_ms, 0), "not yet");
+        assert!(lies_still(5_001, silent_ms, 100 << 20));
+        assert!(!lies_still(60_000, steady_ms, 4 << 20));
+        assert!(lies_still(5_000 + 65_537, steady_ms, 4 << 20), "a byte now and then is no transfer");
+        assert!(lies_still(5_001, steady_ms, 63));
+    }
 }

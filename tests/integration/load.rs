@@ -222,7 +222,7 @@ impl Producer {
         for &(place, number) in parts {
             let (name, index) = &self.places[place];
             let records = Some(Records::Inline(&self.lanes[place].unacknowledged[number].batch));
-            let part = PartitionProduceData { index: *index, records, ..Default::default() };
+            let part = PartitionProduceData { index: *index, records };
             match topics.iter_mut().find(|(topic, _)| topic == name) {
                 Some((_, parts)) => parts.push(part),
                 None => topics.push((name, vec![part])),

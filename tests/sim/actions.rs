@@ -8,6 +8,7 @@ use crate::batches::{Stored, Wish, as_stored, build};
 use crate::check::bytes_of;
 use crate::clients::{Client, Expected, REMEMBERED, agrees};
 use crate::failure::{Checked, Stop, ensure, trace};
+use crate::plan::Plan;
 use crate::world::{Held, World};
 
 /// Attempts after which an append that is not refused for good must have succeeded.
@@ -206,7 +207,9 @@ impl World {
 
     fn check_refusal(&self, partition: usize, error: AppendError) -> Checked<()> {
         let model = &self.partitions[partition];
-        let troubled = self.plan.broken_writes || self.plan.full_disk || model.failed;
+        let Plan { broken_writes, broken_reads, full_disk, .. } = self.plan;
+        // Making a file begins with a look at its folder.
+        let troubled = broken_writes || broken_reads || full_disk || model.failed;
         match error {
             AppendError::Busy | AppendError::Sequence(_) => Ok(()),
             AppendError::Storage if troubled => Ok(()),

@@ -1,6 +1,7 @@
 //! Short stories: what a long run has found once, told so that it is met every time.
 
 mod producers;
+mod refused;
 
 use std::path::Path;
 

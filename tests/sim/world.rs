@@ -435,7 +435,7 @@ impl World {
         // A log that can only go on by beginning anew is left to recovery, as the broker leaves it.
         let done = |io: &ShardIo| io.log.is_closed() || io.log.must_begin_anew();
         self.drain(|world| world.shards.iter().all(done), "a clean stop")?;
-        if self.shards.iter().any(|io| io.log.has_failures()) {
+        if self.shards.iter().any(|io| io.log.has_failures() || !io.log.is_closed()) {
             return Err(Stop::Died);
         }
         self.observe()?;

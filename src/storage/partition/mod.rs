@@ -109,6 +109,17 @@ pub enum Hold {
     Cutting { removing: bool },
 }
 
+/// The disk has refused an operation for a segment, which is tried again: no append is taken until what is there is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// It gave an error; otherwise it had no room.
+    pub is_broken: bool,
+    /// When it is tried again.
+    pub retry_ms: i64,
+    /// How long that is waited for.
+    pub pause_ms: i64,
+}
+
 /// One partition's log. Fields are open to the storage room alone.
 #[derive(Debug)]
 pub struct PartitionLog {
@@ -150,11 +161,10 @@ pub struct PartitionLog {
     pub(in crate::storage) hold: Option<Hold>,
     /// What checkpoints say while a truncation has cut memory and not yet the files.
     pub(in crate::storage) described: Option<Box<CheckpointPartition>>,
-    /// The disk had no room when more was asked for: no append is taken until what is there is written.
-    pub(in crate::storage) no_space: bool,
-    /// With `no_space`: writing is being tried again.
+    pub(in crate::storage) stall: Option<Stall>,
+    /// With `stall`: it is being tried again.
     pub(in crate::storage) retrying: bool,
-    /// A write or flush has failed: nothing is served until recovery has rebuilt the log.
+    /// What the disk has of it is not known: nothing is served until recovery has rebuilt the log.
     pub(in crate::storage) failed: bool,
     pub(in crate::storage) dirty: bool,
     /// Something was appended since the start.
@@ -221,7 +231,7 @@ impl PartitionLog {
             busy: false,
             hold: None,
             described: None,
-            no_space: false,
+            stall: None,
             retrying: false,
             failed: false,
             dirty: false,
@@ -282,7 +292,7 @@ impl PartitionLog {
         &self.epochs
     }
 
-    /// A write or flush has failed; every request is answered with a storage error.
+    /// What the disk has of it is not known; every request is answered with a storage error.
     #[must_use]
     pub const fn has_failed(&self) -> bool {
         self.failed
@@ -418,9 +428,14 @@ impl PartitionLog {
         matches!(self.hold, Some(Hold::FrameOnItsWay { .. }))
     }
 
-    /// Whether segment operations must wait for the disk to have room.
-    pub(in crate::storage) const fn is_out_of_space(&self) -> bool {
-        self.no_space && !self.retrying
+    /// Whether segment operations must wait before the disk is asked again.
+    pub(in crate::storage) const fn is_stalled(&self) -> bool {
+        self.stall.is_some() && !self.retrying
+    }
+
+    /// Whether the disk gives errors for its segments.
+    pub(in crate::storage) fn is_broken(&self) -> bool {
+        self.failed || self.stall.is_some_and(|stall| stall.is_broken)
     }
 
     /// `flush.messages` and `flush.ms` of a `written` topic, after an append: whether a flush is due now, and when one

@@ -115,7 +115,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         now_ms: i64,
     ) -> Result<Option<Appended>, AppendError> {
         let partition = self.partition(slot).ok_or(AppendError::UnknownPartition)?;
-        if partition.failed || partition.no_space {
+        if partition.failed || partition.stall.is_some() {
             return Err(AppendError::Storage);
         }
         if self.closing || partition.hold.is_some() {

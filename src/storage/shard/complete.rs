@@ -128,7 +128,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         fault: Option<Fault>,
     ) {
         if let Some(fault) = fault {
-            return self.end_faulty(slot, fault);
+            return self.end_faulty_flush(slot, base_offset, fault);
         }
         let Some(partition) = self.partition_mut(slot) else { return };
         let Some(segment) = partition.segment_at(base_offset) else { return };
@@ -210,26 +210,6 @@ impl<M: ArenaMemory> ShardLog<M> {
         let held = chunks.filter(|chunk| chunk.segment == base_offset && !chunk.clean);
         let ids: Vec<ChunkId> = held.map(|chunk| chunk.id).collect();
         self.note_chunks_clean(slot, &ids);
-    }
-
-    /// A full disk is waited for; anything else takes the partition out of service, and nothing is simply retried.
-    pub(super) fn end_faulty(&mut self, slot: PartitionSlot, fault: Fault) {
-        if fault == Fault::NoSpace {
-            if let Some(partition) = self.partition_mut(slot) {
-                partition.no_space = true;
-                partition.retrying = false;
-                // What is needed now may find room there.
-                let given_up = partition.prepared.take().map(|_| partition.prepared_path());
-                self.full.insert(slot);
-                if let Some(path) = given_up {
-                    self.task(Lane::Files, Task::RemoveFiles { paths: vec![path] }, Purpose::Nothing);
-                }
-            }
-            self.next_round_ms = self.next_round_ms.min(self.now_ms.saturating_add(1_000));
-            self.finish_round_partition(slot);
-        } else {
-            self.fail_partition(slot);
-        }
     }
 
     fn after_segment_operation(&mut self, slot: PartitionSlot) {

@@ -352,9 +352,10 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.cache.forget(slot);
         self.dirty.remove(&slot);
         self.holders.remove(&slot);
-        self.full.remove(&slot);
         self.truncating.remove(&slot);
         self.flush_deadlines.retain(|&(_, other)| other != slot);
+        self.stalled.remove(&slot);
+        self.failed.remove(&slot);
         self.finish_round_partition(slot);
         self.note_room();
     }

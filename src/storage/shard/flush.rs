@@ -68,7 +68,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     pub(super) fn is_flushable(&self, slot: PartitionSlot) -> bool {
         self.partition(slot).is_some_and(|partition| {
             // A truncation that has cut memory holds its partition still, and the checkpoint says what was before it.
-            let excused = partition.failed || partition.is_out_of_space() || partition.described.is_some();
+            let excused = partition.failed || partition.is_stalled() || partition.described.is_some();
             !excused && partition.segment_synced_end() < partition.end
         })
     }
@@ -99,32 +99,6 @@ impl<M: ArenaMemory> ShardLog<M> {
         if self.changed || !self.dirty.is_empty() {
             self.changed = true;
             self.next_round_ms = self.next_round_ms.min(self.now_ms.saturating_add(delay_ms));
-        }
-    }
-
-    /// A disk that was full may have room again: tries what was given up.
-    pub(super) fn retry_no_space(&mut self) {
-        for slot in self.full.clone() {
-            let Some(partition) = self.partition_mut(slot) else {
-                self.full.remove(&slot);
-                continue;
-            };
-            partition.retrying = true;
-            partition.flush_goal = partition.end;
-            self.changed = true;
-            self.pump(slot);
-            self.end_retry(slot);
-        }
-        self.note_room();
-    }
-
-    /// If all that the partition holds has found room on the disk, appends may come again.
-    pub(super) fn end_retry(&mut self, slot: PartitionSlot) {
-        let Some(partition) = self.partition_mut(slot) else { return };
-        if partition.retrying && !partition.busy {
-            partition.retrying = false;
-            partition.no_space = false;
-            self.full.remove(&slot);
         }
     }
 

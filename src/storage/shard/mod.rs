@@ -16,6 +16,7 @@ mod read;
 mod retention;
 mod search;
 mod slots;
+mod stall;
 mod truncate;
 mod write;
 
@@ -161,8 +162,10 @@ pub struct ShardLog<M> {
     controls: BTreeMap<u64, files::Control>,
     /// Partitions that may have chunks whose bytes are not all in segments.
     holders: BTreeSet<PartitionSlot>,
-    /// Partitions for which the disk had no room.
-    full: BTreeSet<PartitionSlot>,
+    /// Partitions for which the disk has refused something that is tried again.
+    stalled: BTreeSet<PartitionSlot>,
+    /// Partitions that were taken out of service.
+    failed: BTreeSet<PartitionSlot>,
     /// Partitions whose truncation waits for something.
     truncating: BTreeSet<PartitionSlot>,
     /// Partitions with `flush.ms`, by when they are due.
@@ -213,7 +216,8 @@ impl<M: ArenaMemory> ShardLog<M> {
             told_ready: None,
             controls: BTreeMap::new(),
             holders: BTreeSet::new(),
-            full: BTreeSet::new(),
+            stalled: BTreeSet::new(),
+            failed: BTreeSet::new(),
             truncating: BTreeSet::new(),
             flush_deadlines: BTreeSet::new(),
             changed: false,
@@ -321,6 +325,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.next_round_ms = earlier(self.next_round_ms);
         self.next_retention_ms = earlier(self.next_retention_ms);
         self.commit_retry_ms = self.commit_retry_ms.map(earlier);
+        self.hasten_retries(back_ms);
         let flushes = std::mem::take(&mut self.flush_deadlines);
         self.flush_deadlines = flushes.into_iter().map(|(when, slot)| (earlier(when), slot)).collect();
         let removals = std::mem::take(&mut self.removals);
@@ -344,7 +349,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
         if now_ms >= self.next_round_ms {
             self.next_round_ms = i64::MAX;
-            self.retry_no_space();
+            self.retry_stalled();
             self.begin_round();
         }
     }
@@ -380,17 +385,19 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.commit.has_failed() || self.partitions().any(|(_, log)| log.failed)
     }
 
-    /// Whether the log can only go on by beginning anew, through recovery, on a new stream: the commit log has failed, or it is
-    /// full of what a partition needs whose segment has failed.
+    /// Whether the log can only go on by beginning anew, through recovery, on a new stream: the commit log has failed, or it or the
+    /// arena is full of what partitions need whose segments the disk does not take.
     #[must_use]
     pub fn must_begin_anew(&self) -> bool {
         let (used, capacity) = self.commit.used_and_capacity_bytes();
         let has_no_room = used > capacity - capacity / 8 || !self.commit.has_file_room();
         let is_full = has_no_room && capacity >= self.options.commit_bytes_max / 2;
-        let failed = |slot| {
-            self.partition(slot).is_some_and(|partition| partition.failed && !partition.marks.is_empty())
+        let broken = |slot| {
+            self.partition(slot).is_some_and(|partition| partition.is_broken() && !partition.marks.is_empty())
         };
-        self.commit.has_failed() || (is_full && self.commit.slots_of_oldest().any(failed))
+        self.commit.has_failed()
+            || (is_full && self.commit.slots_of_oldest().any(broken))
+            || self.is_arena_held()
     }
 
     /// Takes all partitions out of service, so that whoever waits for one is told.
@@ -437,7 +444,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
-    /// Takes a partition out of service: a write or flush has failed, what it holds cannot be trusted to reach the disk.
+    /// Takes a partition out of service: what the disk has of it is not known, or what it holds cannot be brought there.
     fn fail_partition(&mut self, slot: PartitionSlot) {
         let Some(partition) = self.partition_mut(slot) else { return };
         if partition.failed {
@@ -445,6 +452,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
         partition.failed = true;
         partition.round_goal = None;
+        self.failed.insert(slot);
         self.dirty.remove(&slot);
         self.events.push_back(Event::Failed(slot));
         self.note_round_progress(slot);

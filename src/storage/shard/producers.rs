@@ -49,9 +49,9 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 
     /// Forgets some of the partition that has the most producers; false if all of them wait to be acknowledged. Then it is waited
-    /// for them, and the others remember theirs, unless a full disk may keep them waiting for long.
+    /// for them, and the others remember theirs, unless the disk may keep them waiting for long.
     fn forget_of_largest(&mut self) -> bool {
-        let able = |log: &PartitionLog| !log.no_space || log.producers.has_idle(acknowledged(log));
+        let able = |log: &PartitionLog| log.stall.is_none() || log.producers.has_idle(acknowledged(log));
         let largest = self
             .partitions()
             .filter(|(_, log)| able(log))

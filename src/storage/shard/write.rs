@@ -62,7 +62,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// Starts the partition's next segment operation, if one is due and none is under way.
     pub(super) fn pump(&mut self, slot: PartitionSlot) {
         let Some(partition) = self.partition(slot) else { return };
-        if partition.busy || partition.failed || partition.is_out_of_space() || partition.is_held() {
+        if partition.busy || partition.failed || partition.is_stalled() || partition.is_held() {
             return;
         }
         match next_step(partition) {

@@ -118,7 +118,7 @@ impl Window {
         Self { start, bytes: Vec::new() }
     }
 
-    /// The bytes from position `at` on, which is not before the window's start: at least the whole batch that begins there, if
+    /// The bytes from position `at` on, which is not before the window's start and may be behind the file's end: at least the whole batch that begins there, if
     /// the file, of which `read_at` reads, has it and it is not too large to be one.
     pub(super) fn from(
         &mut self,
@@ -126,6 +126,9 @@ impl Window {
         at: u64,
         length: u64,
     ) -> Result<&[u8], RecoveryError> {
+        if at >= length {
+            return Ok(&[]);
+        }
         // A header says how long its batch is: it is looked for twice.
         for _ in 0..2 {
             let rest = self.bytes.get(index(at - self.start)..).unwrap_or_default();

@@ -138,3 +138,13 @@ fn a_sound_batch_of_the_file_stays_whatever_the_epoch_of_another_one() {
         assert_eq!((laid.applied, laid.kept), (0, wide(content.len())));
     }
 }
+
+/// The file ends within a batch that is longer than what is read at once, and whose header it has.
+#[test]
+fn a_long_batch_of_which_the_file_has_the_beginning_is_completed() {
+    let small = batches(0, 2_000, RECORDS_BYTES);
+    let content = [small.clone(), batch(2_000, 1, 1, 3 << 20), batch(2_001, 1, 1, 100)].concat();
+    let file = file_of(&content[..small.len() + (1 << 20)]);
+    let (count, laid) = batches_after(&file, &pieces_of(&content));
+    assert_eq!((count, laid.refused, laid.end), (2_002, 0, wide(content.len())));
+}

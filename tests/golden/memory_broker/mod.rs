@@ -4,11 +4,13 @@
 
 mod bounds;
 mod fetches;
+mod flushes;
 mod full_disk;
 mod retention;
 mod rolls;
 mod searches;
 mod slow_reads;
+mod storage_errors;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,7 +33,7 @@ use ringlog::runtime::file::BlockingFile as _;
 use ringlog::runtime::memory::{AlignedBuffer, ArenaMemory};
 use ringlog::runtime::sim::{SimDisk, SimFile, SimRandom, SimSteps};
 use ringlog::storage::driver::run_task;
-use ringlog::storage::operation::{Completion, FileId, Operation, Outcome, Task, WritePiece};
+use ringlog::storage::operation::{Completion, Fault, FileId, Operation, Outcome, Task, WritePiece};
 use ringlog::storage::shard::{ReadPiece, ShardLog, ShardOptions, commit_file_path};
 
 const ARENA_BYTES: usize = 8 << 20;
@@ -50,6 +52,13 @@ pub struct MemoryBroker {
     memory: Rc<RefCell<Vec<u8>>>,
     disk: SimDisk,
     files: BTreeMap<FileId, SimFile>,
+    /// By which names they were opened.
+    paths: BTreeMap<FileId, String>,
+    /// Writes, reads and flushes of files whose paths begin so end with an error.
+    failing: Option<String>,
+    /// Durable writes that are kept from being done.
+    held_writes: Option<Vec<Operation>>,
+    durable_writes: u64,
     connection: ConnectionId,
     closed: bool,
     received: VecDeque<Vec<u8>>,
@@ -102,6 +111,10 @@ impl MemoryBroker {
             memory,
             disk,
             files,
+            paths: BTreeMap::new(),
+            failing: None,
+            held_writes: None,
+            durable_writes: 0,
             connection,
             closed: false,
             received: VecDeque::new(),
@@ -130,11 +143,31 @@ impl MemoryBroker {
     /// Whether the disk takes its time with reads, from now on.
     pub fn hold_reads(&mut self, holds: bool) {
         let held = std::mem::replace(&mut self.held_reads, holds.then(Vec::new));
-        for operation in held.into_iter().flatten() {
+        self.carry_out_held(held.into_iter().flatten());
+    }
+
+    /// Keeps durable writes from being done from now on; or does those that were kept, and all that follow.
+    pub fn hold_durable_writes(&mut self, hold: bool) {
+        let held = std::mem::replace(&mut self.held_writes, hold.then(Vec::new));
+        self.carry_out_held(held.into_iter().flatten());
+    }
+
+    fn carry_out_held(&mut self, held: impl Iterator<Item = Operation>) {
+        for operation in held {
             let completion = self.carry_out(operation);
             self.shard.handle_completion(completion);
         }
         self.settle();
+    }
+
+    /// Durable writes that were wanted so far.
+    pub const fn durable_writes(&self) -> u64 {
+        self.durable_writes
+    }
+
+    /// From now on, writes, reads and flushes of what lies below `folder` end with an error.
+    pub fn fail(&mut self, folder: &str) {
+        self.failing = Some(format!("{folder}/"));
     }
 
     /// Reads of the disk so far.
@@ -169,7 +202,15 @@ impl MemoryBroker {
                 idle = false;
             }
             while let Some(operation) = self.shard.poll_operation() {
-                if let (Operation::Read { .. }, Some(held)) = (&operation, &mut self.held_reads) {
+                let held = match &operation {
+                    Operation::Read { .. } => &mut self.held_reads,
+                    Operation::Write { durable: true, .. } => {
+                        self.durable_writes += 1;
+                        &mut self.held_writes
+                    }
+                    _ => &mut None,
+                };
+                if let Some(held) = held {
                     held.push(operation);
                     continue;
                 }
@@ -189,8 +230,19 @@ impl MemoryBroker {
         }
     }
 
+    fn is_failing(&self, file: FileId) -> bool {
+        let path = self.paths.get(&file);
+        self.failing.as_ref().is_some_and(|failing| path.is_some_and(|path| path.starts_with(failing)))
+    }
+
     fn carry_out(&mut self, operation: Operation) -> Completion {
         match operation {
+            Operation::Write { id, file, pieces, .. } if self.is_failing(file) => {
+                Completion { id, outcome: Outcome::Failed(Fault::Io), pieces }
+            }
+            Operation::Sync { id, file } | Operation::Read { id, file, .. } if self.is_failing(file) => {
+                Completion { id, outcome: Outcome::Failed(Fault::Io), pieces: Vec::new() }
+            }
             Operation::Write { id, file, pieces, position, .. } => {
                 let file = self.files.get(&file).expect("an open file");
                 let mut bytes = Vec::new();
@@ -234,6 +286,9 @@ impl MemoryBroker {
         }
         let file = task.file().and_then(|file| self.files.get(&file));
         let done = run_task(&self.disk, task, file);
+        if let Task::Open { file, path, .. } = task {
+            self.paths.insert(*file, path.clone());
+        }
         if let (Some(name), Some(opened)) = (task.opens(), done.opened) {
             self.files.insert(name, opened);
         }

@@ -21,7 +21,11 @@ pub fn check_ring(options: RingOptions) -> Result<()> {
     let ring = Ring::new(options)?;
     let mut probe = Probe::new();
     ring.probe(&mut probe)?;
-    match NEEDED.iter().find(|(_, code)| !probe.is_supported(*code)) {
+    check_operations(|code| probe.is_supported(code))
+}
+
+fn check_operations(is_supported: impl Fn(u8) -> bool) -> Result<()> {
+    match NEEDED.iter().find(|(_, code)| !is_supported(*code)) {
         Some((operation, _)) => Err(Error::RingLacks { operation }),
         None => Ok(()),
     }
@@ -173,6 +177,34 @@ mod tests {
         check_ring(RingOptions::default()).unwrap();
         assert_eq!(boot_id().unwrap(), boot_id().unwrap());
         assert!(allow_open_files(64).unwrap() >= 64);
+    }
+
+    /// Kernels that lack something are not at hand: one that knows no operation, and those that lack one.
+    #[test]
+    fn a_ring_that_lacks_an_operation_is_refused_with_its_name() {
+        let lacking = |refused: Result<()>| match refused {
+            Err(error @ Error::RingLacks { operation }) => {
+                let text = error.to_string();
+                assert!(text.contains(operation) && text.contains("Linux 6.1 or newer"), "{text}");
+                operation
+            }
+            other => panic!("{other:?}"),
+        };
+        let nothing = Probe::new();
+        assert_eq!(lacking(check_operations(|code| nothing.is_supported(code))), "accept");
+        for (name, absent) in [
+            ("accept", opcode::AcceptMulti::CODE),
+            ("recv", opcode::RecvMulti::CODE),
+            ("send", opcode::Send::CODE),
+            ("sendmsg", opcode::SendMsg::CODE),
+            ("read", opcode::Read::CODE),
+            ("write", opcode::Write::CODE),
+            ("writev", opcode::Writev::CODE),
+            ("fsync", opcode::Fsync::CODE),
+            ("async_cancel", opcode::AsyncCancel::CODE),
+        ] {
+            assert_eq!(lacking(check_operations(|code| code != absent)), name);
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The shipped binary as a process of its own, on the disk of this machine: killed, stopped, starved and attacked.
 //!
 //! Tests wait for conditions and have a deadline only so that what hangs fails. `RINGLOG_SOAK=N` repeats what is random N
-//! times as often. What a machine does not allow (mounts, other users) is skipped, and says so.
+//! times as often. What a machine does not allow (mounts, other users) is skipped, and says so; with
+//! `RINGLOG_SKIPS=none` it fails.
 
 #[cfg(test)]
 mod deleted;
@@ -13,11 +14,15 @@ mod generate;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod json;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod logging;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

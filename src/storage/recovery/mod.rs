@@ -254,12 +254,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
             held.insert(id);
             partition::offline(known, state, reason.clone(), report)
         } else {
-            match partition::recover(disk, known, state, last.unsure, options, report) {
-                Err(RecoveryError::Disk(error)) if error.is_damage() => {
-                    partition::offline(known, state, error.to_string(), report)
-                }
-                log => log?,
-            }
+            recover_or_leave(disk, known, state, last.unsure, options, report)?
         };
         if is_arena_lost {
             partition::resume_at_reservation(&mut log, state, last.unsure, options);
@@ -280,6 +275,23 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
         hold(disk, options.incarnation, &sources, &held, &not_served, &options.boot_id)?;
     }
     Ok(held)
+}
+
+/// The partition's log; out of service, if its files cannot be read or written.
+fn recover_or_leave<D: BlockingDisk>(
+    disk: &D,
+    known: &KnownPartition,
+    state: Option<&CheckpointPartition>,
+    unsure: bool,
+    options: &RecoveryOptions,
+    report: &mut RecoveryReport,
+) -> Result<PartitionLog, RecoveryError> {
+    match partition::recover(disk, known, state, unsure, options, report) {
+        Err(RecoveryError::Disk(error)) if error.is_damage() => {
+            Ok(partition::offline(known, state, error.to_string(), report))
+        }
+        log => log,
+    }
 }
 
 /// What there is of the last life beside its segments.

@@ -16,7 +16,7 @@ use ringlog::protocol::records::{BatchBuilder, Codec, NewRecord};
 
 use crate::generate::{self, Choices, Form};
 use crate::ledger::Ledger;
-use crate::load::{Producer, Random, run_until};
+use crate::load::{Producer, Random, run_until, seed};
 use crate::process::{Broker, PATIENCE, Scratch};
 
 const MEMORY_BYTES: u64 = 128 << 20;
@@ -66,6 +66,12 @@ fn a_thousand_hostile_connections_exhaust_nothing() {
         .output()
         .is_ok_and(|output| output.status.success());
     let connections = if raised { CONNECTIONS } else { CONNECTIONS / 2 };
+    if !raised {
+        // Not through the test's own output, which is not shown where it passes.
+        let told = "skipped: half of the hostile connections, since prlimit raises no limit\n";
+        std::io::stderr().write_all(told.as_bytes()).unwrap();
+        assert!(std::env::var("CI").is_err(), "{told}");
+    }
     let scratch = Scratch::new("hostile");
     let broker = scratch.start(&[IDLE]);
     broker.create_topic("bulk", 1, &[]);
@@ -104,7 +110,7 @@ fn those_who_let_memory_lie_give_way_to_a_good_client() {
     fill(&broker);
     broker.create_topic("good", 2, &[]);
     let versions = encoded(0, &ApiVersionsRequest::default());
-    let mut random = Random::new(10);
+    let mut random = Random::new(seed());
     let mut open = Vec::new();
     for number in 0..200 {
         let mut stream = TcpStream::connect(&broker.address).unwrap();
@@ -231,7 +237,7 @@ fn encoded<'m, M: Request<'m>>(version: i16, request: &M) -> Vec<u8> {
 
 fn attack(address: &str, connections: usize) {
     let versions = encoded(0, &ApiVersionsRequest::default());
-    let mut random = Random::new(8);
+    let mut random = Random::new(seed());
     // The slow ones come last: on a busy machine they would be idle for too long before they send anything.
     let attacks = (0..connections).map(|number| ATTACKS[number % ATTACKS.len()]);
     let (slow, fast): (Vec<Attack>, Vec<Attack>) = attacks.partition(|attack| *attack == Attack::Slow);
@@ -306,7 +312,7 @@ fn mutated_requests_of_every_version_are_survived() {
     let mut connection = broker.connect();
     let reply = connection.call(0, &ApiVersionsRequest::default()).unwrap();
     let served: ApiVersionsResponse<'_> = reply.body().unwrap();
-    let mut random = Random::new(std::process::id().into());
+    let mut random = Random::new(seed());
     let mut sent = 0;
     for row in &served.api_keys {
         let (api, schema) = schema_of(row.api_key);

@@ -1,7 +1,7 @@
 //! `kill -9` under load, again and again: nothing acknowledged or shown is lost, repeated, moved or replaced.
 
 use crate::ledger::Ledger;
-use crate::load::{Producer, Random, run_until};
+use crate::load::{Producer, Random, run_until, seed};
 use crate::process::Scratch;
 use crate::soak;
 
@@ -65,16 +65,9 @@ fn kills_with_random_settings_lose_nothing() {
     });
 }
 
-/// From the environment, or a new one.
-fn seed() -> u64 {
-    std::env::var("RINGLOG_SEED")
-        .map_or_else(|_| std::process::id().into(), |seed| seed.parse().expect("RINGLOG_SEED is a number"))
-}
-
 fn run(case: &Case<'_>) {
     let scratch = Scratch::new(case.name);
     let seed = seed();
-    println!("RINGLOG_SEED={seed}");
     let mut random = Random::new(seed);
     let mut ledger = Ledger::new(&[("synced", 3), ("written", 3)], (0..IDEMPOTENT).collect());
     let mut producers: Vec<Producer> =

@@ -23,6 +23,15 @@ const IN_FLIGHT_MAX: usize = 5;
 /// KAFKA_STORAGE_ERROR.
 pub const STORAGE_ERROR: i16 = 56;
 
+/// From the environment, or a new one. Printed: given again, it makes the same choices.
+pub fn seed() -> u64 {
+    let given = std::env::var("RINGLOG_SEED").ok();
+    let given = given.map(|seed| seed.parse().expect("RINGLOG_SEED is a number"));
+    let seed = given.unwrap_or_else(|| std::process::id().into());
+    println!("RINGLOG_SEED={seed}");
+    seed
+}
+
 /// Small numbers from a seed (xorshift).
 #[derive(Clone, Debug)]
 pub struct Random(u64);

@@ -67,12 +67,17 @@ pub(super) fn table(judged: &[Judged], trials: &[Trial]) -> String {
     let mut lines = String::from("\n");
     let mut missed = 0;
     let mut reached = 0;
+    let mut short = 0;
     for row in judged {
         let ours = row.ours.map_or("no valid run".to_owned(), |ours| describe(row.figure, ours));
         let _infallible = writeln!(lines, "{:<26} {}\n{:<26}   ours {ours}", row.name, row.title, "");
         for comparison in &row.comparisons {
-            let word = if comparison.is_reached { "pass" } else { "MISS" };
-            *(if comparison.is_reached { &mut reached } else { &mut missed }) += 1;
+            let (word, count) = match (row.is_short(), comparison.is_reached) {
+                (true, _) => ("VOID", &mut short),
+                (false, true) => ("pass", &mut reached),
+                (false, false) => ("MISS", &mut missed),
+            };
+            *count += 1;
             let _infallible =
                 writeln!(lines, "{:<26}   {word} {}", "", describe_comparison(row.figure, comparison));
         }
@@ -82,19 +87,23 @@ pub(super) fn table(judged: &[Judged], trials: &[Trial]) -> String {
         if row.void_count > 0 {
             let _infallible = writeln!(lines, "{:<26}   {} runs void by steal", "", row.void_count);
         }
-        if row.cycles.is_some_and(|cycles| cycles < 30) {
-            let cycles = row.cycles.unwrap_or(0);
-            let _infallible = writeln!(
-                lines,
-                "{:<26}   only {}.{} cycles of memory or commit log: run longer",
-                "",
-                cycles / 10,
-                cycles % 10
-            );
-        }
+        let _infallible = writeln!(lines, "{:<26}   {}", "", describe_cycles(row));
     }
-    let _infallible = writeln!(lines, "\n{reached} bars reached, {missed} missed");
+    let _infallible = writeln!(lines, "\n{reached} bars reached, {missed} missed, {short} not judged");
     lines
+}
+
+/// How often memory or commit log went round, and what that says.
+fn describe_cycles(row: &Judged) -> String {
+    let tenths = |cycles: u64| format!("{}.{}", cycles / 10, cycles % 10);
+    let found = row.cycles.map_or("none".to_owned(), tenths);
+    match row.cycles_min {
+        None => "no cycles of memory or commit log are asked for: nothing here waits for them".to_owned(),
+        Some(least) if row.is_short() => {
+            format!("{found} cycles of memory or commit log, and {} are needed: run longer", tenths(least))
+        }
+        Some(_) => format!("{found} cycles of memory or commit log"),
+    }
 }
 
 /// Above p99 nothing is judged; ours and the floor's beside each other, the median of the rounds.
@@ -159,6 +168,9 @@ fn verdict(row: &Judged) -> Json {
         ("figure", Json::from(unit(row.figure))),
         ("ours", row.ours.map_or(Json::Null, figures)),
         ("comparisons", Json::List(comparisons.collect())),
+        ("cycles_tenths", report::optional(row.cycles)),
+        ("cycles_tenths_needed", report::optional(row.cycles_min)),
+        ("is_judged", Json::Boolean(!row.is_short())),
         ("void_runs", report::number(row.void_count as u64)),
     ])
 }

@@ -42,8 +42,19 @@ pub struct Judged {
     pub comparisons: Vec<Comparison>,
     /// The fewest cycles of any of our runs. Unit: 1/10.
     pub cycles: Option<u64>,
+    /// [`Row::cycles_min`]. Unit: 1/10.
+    pub cycles_min: Option<u64>,
     /// Runs that count for nothing.
     pub void_count: usize,
+}
+
+impl Judged {
+    /// Whether our runs were too short to say anything: no bar is reached then, and none is missed.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.ours.is_some()
+            && self.cycles_min.is_some_and(|least| self.cycles.is_none_or(|found| found < least))
+    }
 }
 
 /// Judges every row by those of its runs that count.
@@ -77,6 +88,7 @@ fn judge_row(row: &Row, trials: &[Trial]) -> Judged {
         ours: median_of(&ours),
         comparisons: comparisons.collect(),
         cycles: of_row(row.name, Contestant::Ringlog).filter_map(|trial| trial.cycles).min(),
+        cycles_min: row.cycles_min(),
         void_count: trials.iter().filter(|trial| trial.row == row.name && trial.is_void()).count(),
     }
 }

@@ -5,7 +5,7 @@ mod judge;
 mod rows;
 
 use super::figures::Outcome;
-use super::workload::Workload;
+use super::workload::{Kind, Workload};
 use crate::model::Durability;
 
 pub use judge::{Comparison, Figures, Judged, Rival, judge};
@@ -77,6 +77,19 @@ pub struct Row {
     pub kafka: Option<Bar>,
     /// Another row of ours.
     pub own: Option<(&'static str, Bar)>,
+}
+
+/// Cycles that a run must go through to count. Unit: 1/10.
+const CYCLES_MIN: u64 = 30;
+impl Row {
+    /// How often a run of ours must fill the commit log or the memory, so that what is done behind is in its figures; `None`: no
+    /// cycle is asked for, since data are only read, or since the latency is that of a copy into memory, which at such rates is
+    /// never full. Unit: 1/10.
+    #[must_use]
+    pub fn cycles_min(&self) -> Option<u64> {
+        let is_copy = self.figure == Figure::Latency && self.durability == Durability::Written;
+        (self.workload.kind != Kind::Fetch && !is_copy).then_some(CYCLES_MIN)
+    }
 }
 
 /// One contestant's runs for one row in one round: one, or for [`Figure::CpuPerGbFetched`] two.

@@ -21,6 +21,9 @@ const SMALL_LOGS: &[(&str, &str)] = &[
 const TINY_LOGS: &[(&str, &str)] =
     &[("arena.bytes", "4194304"), ("commit.log.file.bytes", "1048576"), ("commit.log.bytes.max", "4194304")];
 
+/// Filled several times by what is produced at [`TAIL_RATE`] in five seconds.
+const TAIL_MEMORY: (&str, &str) = ("arena.bytes", "134217728");
+
 /// At which batches are produced while they are fetched at the tail: what every contestant can carry.
 const TAIL_RATE: u32 = 1_000;
 
@@ -100,6 +103,7 @@ fn throughput() -> Vec<Row> {
         },
         Row {
             workload: at_tail,
+            settings: vec![TAIL_MEMORY],
             figure: Figure::CpuPerGbFetched,
             floor: twice,
             kafka: Some(Bar::AtMost(1_000)),

@@ -93,3 +93,20 @@ fn a_row_of_ours_can_be_the_rival() {
     assert_eq!(found.comparisons[0].rival, Rival::Row("partitions-1"));
     assert_eq!((found.comparisons[0].ratio.main, found.comparisons[0].is_reached), (799, false));
 }
+
+#[test]
+fn a_run_that_did_not_go_round_often_enough_is_not_judged() {
+    let with_cycles = |name, cycles| {
+        let mut ours = trial(name, 1, Contestant::Ringlog, &[outcome(100)]);
+        ours.cycles = cycles;
+        judged(name, &[ours, trial(name, 1, Contestant::Floor, &[outcome(100)])])
+    };
+    for (cycles, is_short) in [(Some(30), false), (Some(29), true), (None, true)] {
+        let found = with_cycles("small-synced", cycles);
+        assert_eq!((found.cycles_min, found.is_short()), (Some(30), is_short), "{cycles:?}");
+        assert_eq!(with_cycles("latency-1k-synced-spin", cycles).is_short(), is_short);
+        assert!(!with_cycles("latency-1k-written-spin", cycles).is_short());
+        assert!(!with_cycles("fetch-recent", cycles).is_short());
+    }
+    assert!(!judged("small-synced", &[]).is_short(), "there is nothing to judge");
+}

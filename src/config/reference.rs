@@ -54,10 +54,12 @@ fn body(setting: &Setting) -> Vec<(&'static str, String)> {
     if let Some(refuses) = setting.refuses {
         lines.push(("refused", format!("other values that Kafka knows: {refuses}")));
     }
-    let changes = match (setting.is_dynamic, setting.broker_key) {
-        (false, _) => "at the next start",
-        (true, None) => "at once",
-        (true, Some(_)) => "a topic's at once, the broker's at the next start",
+    let changes = match (setting.is_dynamic, setting.topic_key, setting.broker_key) {
+        (false, None, _) => "at the next start",
+        (false, Some(_), None) => "never",
+        (false, Some(_), Some(_)) => "a topic's never, the broker's at the next start",
+        (true, _, None) => "at once",
+        (true, _, Some(_)) => "a topic's at once, the broker's at the next start",
     };
     lines.push(("changes", changes.to_owned()));
     lines.push(("honoured", setting.honoured_by.to_owned()));

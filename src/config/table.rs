@@ -243,8 +243,9 @@ settings! {
         durability: Durability = "ringlog.durability", of_broker "ringlog.durability" {
             meaning: "What an acknowledgement promises: synced survives the loss of power, written the death of the \
                 process. Not given, flush.messages=1 means synced, and any other finite flush.messages or flush.ms \
-                means written.",
-            kind: Kind::word(&["synced", "written"]), default: DefaultValue::Text("synced"),
+                means written. A topic's own is given when it is made, by either, and is not changed after that; a \
+                topic without follows the broker's, which may be another after a start.",
+            kind: Kind::word(&["synced", "written"]), default: DefaultValue::Text("synced"), is_dynamic: false,
             reason: "acknowledged means stored",
             honoured_by: "storage: append and high watermark",
         }

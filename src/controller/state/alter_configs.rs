@@ -92,7 +92,8 @@ fn check_form(altered: &TopicConfigChanges, times: usize) -> Result<(), Refusal>
     Ok(())
 }
 
-/// What was acknowledged, and which offsets are reserved, follows from the durability: a log keeps the one it was made with.
+/// What was acknowledged, and which offsets are reserved, follows from the durability: no log gets another while it is served.
+/// A topic that has none of its own follows the broker's, and can have another after a start.
 fn check_durability(
     wanted: Durability,
     configs: &[(String, String)],

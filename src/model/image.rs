@@ -120,6 +120,12 @@ impl Image {
         self.topics.iter().map(|(_, topic)| topic)
     }
 
+    /// The topics that may not be the same in `older`, in the order of their names: few, if one was made out of the other by few
+    /// changes, and none, if those had nothing to do with topics.
+    pub fn topics_changed_since<'i>(&'i self, older: &'i Self) -> impl Iterator<Item = &'i Arc<TopicImage>> {
+        self.topics.unshared(&older.topics).map(|(_, topic)| topic)
+    }
+
     /// The topics from `name` on, in the order of their names.
     pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Arc<TopicImage>> {
         self.topics.iter_from(name).map(|(_, topic)| topic)
@@ -247,6 +253,20 @@ mod tests {
         assert_eq!(image.leader_epoch(&made), LeaderEpoch(0));
         image.set_start_count(StartCount(5));
         assert_eq!(image.leader_epoch(&made), LeaderEpoch(2));
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_topics_changes_none() {
+        let mut image = image();
+        image.put_topic(topic(1, "a"));
+        let mut newer = image.clone();
+        newer.set_next_producer_id(ProducerId(1_000));
+        newer.set_start_count(StartCount(4));
+        assert_eq!(newer.topics_changed_since(&image).count(), 0);
+        newer.put_topic(topic(2, "b"));
+        assert_eq!(newer.topics_changed_since(&image).filter(|topic| &*topic.name == "b").count(), 1);
+        newer.remove_topic(TopicId([1; 16]));
+        assert_eq!(image.topics_changed_since(&newer).filter(|topic| &*topic.name == "a").count(), 1);
     }
 
     #[test]

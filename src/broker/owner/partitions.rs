@@ -65,14 +65,15 @@ impl Partitions {
     }
 }
 
-/// Makes, changes and deletes partitions so that they are those of the new image.
+/// Makes, changes and deletes partitions so that they are those of the new image; they are those of the old one. Only what both
+/// do not share is looked at: an image comes with every block of producer ids.
 pub(super) fn follow<M: ArenaMemory>(owner: &mut Owner<M>, old: &Image, image: &Image) {
-    for topic in old.topics() {
+    for topic in old.topics_changed_since(image) {
         if image.topic_by_id(topic.id).is_none() {
             delete(owner, topic);
         }
     }
-    for topic in image.topics() {
+    for topic in image.topics_changed_since(old) {
         let known = owner.partitions.topics.get(&topic.id);
         if known.is_some_and(|known| Arc::ptr_eq(&known.topic, topic)) {
             continue;

@@ -59,7 +59,12 @@ pub struct Quiet {
     pub received_ms: i64,
     /// Since data was last put on the wire: the other end's window takes it.
     pub sent_ms: i64,
+    /// The other end sends no more, or the connection is broken.
+    pub has_ended: bool,
 }
+
+/// `TCP_ESTABLISHED` of the kernel's `net/tcp_states.h`: both ends may send.
+const TCP_ESTABLISHED: u8 = 1;
 
 /// A connection. Closed when its last owner (the connection's code, or an operation in flight) is gone.
 ///
@@ -119,7 +124,8 @@ impl Socket {
             return Err(io::Error::last_os_error());
         }
         let (received, sent) = (info.tcpi_last_data_recv, info.tcpi_last_data_sent);
-        Ok(Quiet { received_ms: i64::from(received), sent_ms: i64::from(sent) })
+        let has_ended = info.tcpi_state != TCP_ESTABLISHED;
+        Ok(Quiet { received_ms: i64::from(received), sent_ms: i64::from(sent), has_ended })
     }
 
     pub(in crate::runtime) fn descriptor(&self) -> RawFd {

@@ -8,10 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringlog::model::ErrorCode;
+use ringlog::protocol::kafka::Records;
+use ringlog::protocol::kafka::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ringlog::protocol::records::{BatchBuilder, Codec, NewRecord};
 
 use crate::ledger::Ledger;
 use crate::load::Producer;
-use crate::process::{PATIENCE, Scratch, skip};
+use crate::process::{Broker, PATIENCE, Scratch, skip};
 
 /// A small file system of its own, unmounted in the end.
 struct SmallDisk {
@@ -144,4 +147,61 @@ fn fill_and_free(disk: &SmallDisk, name: &str) {
     let broker = scratch.start(&settings);
     ledger.read_to_end(&mut broker.connect(), &[0; 4]);
     ledger.check_acknowledged(&producer.acknowledged);
+}
+
+/// The arena is full of what the disk has no room for. A request without an answer waits for as long as that lasts, whoever sent
+/// it is not read from, and so the end of its connection is not received.
+#[test]
+fn a_connection_that_ended_while_its_request_waits_for_room_is_closed() {
+    const PARTITIONS: i32 = 64;
+    let Some(disk) = SmallDisk::tmpfs("abandoned") else {
+        return skip("no tmpfs can be mounted here: run as root");
+    };
+    let scratch = Scratch::with_data("abandoned", &disk.mounted.join("data"));
+    let broker = scratch.start(&["arena.bytes=8388608", "commit.log.file.bytes=1048576"]);
+    broker.create_topic("full", PARTITIONS, &[("ringlog.durability", "written")]);
+    broker.create_topic("fresh", 1, &[("ringlog.durability", "written")]);
+    disk.fill(0);
+    let mut connection = broker.connect();
+    // Below what is written to the disk at once: it stays in memory.
+    let records = batch(200_000);
+    for partition in 0..PARTITIONS {
+        let request = produce("full", partition, &records, 1, 100);
+        let answer = connection.call(9, &request).unwrap();
+        drop(answer);
+    }
+    let sockets_before = sockets(&broker);
+    let mut abandoned: Vec<_> = (0..5).map(|_| broker.connect()).collect();
+    for connection in &mut abandoned {
+        // More than is received with other requests, and less.
+        for bytes in [200_000, 2_000] {
+            connection.send_without_reply(9, &produce("fresh", 0, &batch(bytes), 0, 100)).unwrap();
+        }
+    }
+    assert_eq!(sockets(&broker), sockets_before + 5);
+    drop(abandoned);
+    let deadline = Instant::now() + PATIENCE;
+    while sockets(&broker) > sockets_before {
+        assert!(Instant::now() < deadline, "{} sockets left", sockets(&broker) - sockets_before);
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn batch(bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(&NewRecord { value: Some(&vec![7; bytes]), ..NewRecord::default() }).unwrap();
+    builder.finish().unwrap()
+}
+
+fn produce<'a>(name: &'a str, index: i32, batch: &'a [u8], acks: i16, timeout_ms: i32) -> ProduceRequest<'a> {
+    let data = PartitionProduceData { index, records: Some(Records::Inline(batch)) };
+    let topic = TopicProduceData { name, partition_data: vec![data].into(), ..TopicProduceData::default() };
+    ProduceRequest { acks, timeout_ms, topic_data: [topic].into(), ..ProduceRequest::default() }
+}
+
+/// Open sockets of the broker.
+fn sockets(broker: &Broker) -> usize {
+    let entries = fs::read_dir(format!("/proc/{}/fd", broker.id())).unwrap();
+    let links = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
 }

@@ -216,13 +216,29 @@ impl ShardLoop {
             let Some(id) = self.waiting.pop_front() else { break };
             self.with_client(id, Client::feed);
         }
-        if self.waiting.is_empty() && !self.shard.is_pressed() {
+        if self.waiting.is_empty() && !self.shard.is_pressed() && !self.shard.has_stalled() {
             self.next_relief_ms = i64::MAX;
         } else if self.next_relief_ms == i64::MAX {
             self.next_relief_ms = self.now_ms.saturating_add(RELIEF_INTERVAL_MS);
         } else if self.now_ms >= self.next_relief_ms {
             self.next_relief_ms = self.now_ms.saturating_add(RELIEF_INTERVAL_MS);
-            self.close_stuck();
+            if !self.waiting.is_empty() || self.shard.is_pressed() {
+                self.close_stuck();
+            }
+            if self.shard.has_stalled() {
+                self.close_abandoned();
+            }
+        }
+    }
+
+    fn close_abandoned(&mut self) {
+        let now_ms = self.last_turn_ms;
+        let abandoned: Vec<ConnectionId> = (self.clients.iter().flatten())
+            .filter(|client| client.is_abandoned(now_ms))
+            .map(|client| client.id)
+            .collect();
+        for id in abandoned {
+            self.with_client(id, |client, _| client.close());
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Client {
     buffer: Vec<u8>,
     start: usize,
     stalled: Option<Stalled>,
+    /// Since when.
+    stalled_since_ms: Option<i64>,
     receiving: Receiving,
     /// Small frames since the last large one.
     small_frames: u32,
@@ -97,6 +99,7 @@ impl Client {
             buffer: Vec::new(),
             start: 0,
             stalled: None,
+            stalled_since_ms: None,
             receiving: Receiving::Nothing,
             small_frames: 0,
             sending: false,
@@ -129,7 +132,7 @@ impl Client {
             return false;
         }
         // A large frame or send is one operation, however long it takes: its bytes are seen by the kernel alone.
-        let Quiet { received_ms, sent_ms } = self.quiet();
+        let Quiet { received_ms, sent_ms, .. } = self.quiet();
         let quiet_ms = if self.sending { received_ms.min(sent_ms) } else { received_ms };
         now_ms.saturating_sub(quiet_ms) < since_ms
     }
@@ -150,8 +153,16 @@ impl Client {
         is_stuck.then_some(bytes)
     }
 
+    /// Whether its frame has waited long for room, and the other end has been closed, of which nothing comes before the frames
+    /// that wait behind. One that waits for an answer is answered when its time is up; a request without an answer has no time.
+    pub(super) fn is_abandoned(&self, now_ms: i64) -> bool {
+        let is_long = |since_ms| now_ms.saturating_sub(since_ms) > STUCK_MS;
+        self.stalled_since_ms.is_some_and(is_long) && self.quiet().has_ended
+    }
+
     fn quiet(&self) -> Quiet {
-        self.socket.quiet().unwrap_or(Quiet { received_ms: i64::MAX, sent_ms: i64::MAX })
+        let unknown = Quiet { received_ms: i64::MAX, sent_ms: i64::MAX, has_ended: false };
+        self.socket.quiet().unwrap_or(unknown)
     }
 
     /// Bytes that closing it would free.
@@ -216,7 +227,7 @@ impl Client {
                 lent.frames.give(frame);
                 self.process(lent);
             }
-            FrameFate::Stalled => self.stalled = Some(Stalled::Large(frame)),
+            FrameFate::Stalled => self.stall(Stalled::Large(frame), None, lent.now_ms),
             FrameFate::Close => {
                 lent.frames.give(frame);
                 self.close();
@@ -226,12 +237,13 @@ impl Client {
 
     /// Appends of the stalled frame may find room now.
     pub(super) fn resume(&mut self, lent: &mut Lent<'_>) {
+        let since_ms = self.stalled_since_ms.take();
         match self.stalled.take() {
             None => {}
-            Some(Stalled::Large(frame)) => {
-                let fate = lent.shard.resume(self.id, frame.as_slice());
-                self.end_large(frame, fate, lent);
-            }
+            Some(Stalled::Large(frame)) => match lent.shard.resume(self.id, frame.as_slice()) {
+                FrameFate::Stalled => self.stall(Stalled::Large(frame), since_ms, lent.now_ms),
+                fate => self.end_large(frame, fate, lent),
+            },
             Some(Stalled::Small { bytes }) => {
                 let from = self.start + PREFIX_BYTES;
                 let Some(frame) = self.buffer.get(from..from + bytes) else { return self.close() };
@@ -240,11 +252,16 @@ impl Client {
                         self.start = from + bytes;
                         self.process(lent);
                     }
-                    FrameFate::Stalled => self.stalled = Some(Stalled::Small { bytes }),
+                    FrameFate::Stalled => self.stall(Stalled::Small { bytes }, since_ms, lent.now_ms),
                     FrameFate::Close => self.close(),
                 }
             }
         }
+    }
+
+    fn stall(&mut self, stalled: Stalled, since_ms: Option<i64>, now_ms: i64) {
+        self.stalled = Some(stalled);
+        self.stalled_since_ms = Some(since_ms.unwrap_or(now_ms));
     }
 
     /// Hands over all whole frames that may be taken now, then goes on receiving.
@@ -270,7 +287,7 @@ impl Client {
                             self.start = from + bytes;
                             self.small_frames = self.small_frames.saturating_add(1);
                         }
-                        FrameFate::Stalled => self.stalled = Some(Stalled::Small { bytes }),
+                        FrameFate::Stalled => self.stall(Stalled::Small { bytes }, None, lent.now_ms),
                         FrameFate::Close => self.close(),
                     }
                 }

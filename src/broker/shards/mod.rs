@@ -213,6 +213,10 @@ impl<M: ArenaMemory> Shard<M> {
         self.memory.change_replies(connection.held_bytes(), 0);
         if let Some(stalled) = seat.stalled.take() {
             self.owner.handle(Ask::Abandon(stalled));
+            if let Some(place) = self.stalled.iter().position(|other| *other == id) {
+                self.stalled.remove(place);
+                self.resumable -= usize::from(place < self.resumable);
+            }
         }
         self.release(connection.drain_records());
         self.owner.handle(Ask::Forget(id));
@@ -279,6 +283,12 @@ impl<M: ArenaMemory> Shard<M> {
         if let Some(seat) = self.seat(id) {
             seat.broken_off = true;
         }
+    }
+
+    /// Whether a connection's frame waits for room.
+    #[must_use]
+    pub fn has_stalled(&self) -> bool {
+        !self.stalled.is_empty()
     }
 
     /// The next connection whose stalled frame may be tried again.

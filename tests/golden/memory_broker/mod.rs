@@ -165,9 +165,9 @@ impl MemoryBroker {
         self.durable_writes
     }
 
-    /// From now on, writes, reads and flushes of what lies below `folder` end with an error.
-    pub fn fail(&mut self, folder: &str) {
-        self.failing = Some(format!("{folder}/"));
+    /// From now on, writes, reads and flushes of what lies below `folder` end with an error, and no others.
+    pub fn fail(&mut self, folder: Option<&str>) {
+        self.failing = folder.map(|folder| format!("{folder}/"));
     }
 
     /// Reads of the disk so far.

@@ -17,14 +17,14 @@ use crate::load::Producer;
 use crate::process::{Broker, PATIENCE, Scratch, skip};
 
 /// A small file system of its own, unmounted in the end.
-struct SmallDisk {
-    mounted: PathBuf,
+pub struct SmallDisk {
+    pub mounted: PathBuf,
     image: PathBuf,
 }
 
 impl SmallDisk {
     /// With ext4 in a file, direct I/O and all.
-    fn ext4(name: &str) -> Option<Self> {
+    pub fn ext4(name: &str) -> Option<Self> {
         let disk = Self::places(name);
         File::create(&disk.image).unwrap().set_len(96 << 20).unwrap();
         let made =
@@ -73,7 +73,7 @@ impl Drop for SmallDisk {
     }
 }
 
-fn run(command: &mut Command) -> bool {
+pub fn run(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 

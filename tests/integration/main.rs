@@ -31,6 +31,8 @@ mod rebuild;
 mod refusals;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+mod storage_error;
 
 /// How many times as often random tests repeat.
 #[cfg(test)]

@@ -1,0 +1,106 @@
+//! A segment that the disk refuses, with an error that is not want of room: its partition takes no appends until it can be made,
+//! what is there is served, the others serve on, and nothing acknowledged is lost by it.
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringlog::model::ErrorCode;
+use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use ringlog::protocol::kafka::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
+
+use crate::full_disk::{SmallDisk, run};
+use crate::ledger::Ledger;
+use crate::load::Producer;
+use crate::process::{Broker, PATIENCE, Scratch, skip};
+
+#[test]
+fn a_segment_that_cannot_be_made_keeps_appends_from_its_partition_alone_until_it_can() {
+    let settings = ["arena.bytes=8388608", "log.segment.bytes=1048576"];
+    let Some(disk) = SmallDisk::ext4("storage-error") else {
+        return skip("no ext4 can be mounted here: run as root, with loop devices");
+    };
+    let scratch = Scratch::with_data("storage-error", &disk.mounted.join("data"));
+    let broker = scratch.start(&settings);
+    let one = |name: &str| {
+        broker.create_topic(name, 1, &[]);
+        let ledger = Ledger::new(&[(name, 1)], Vec::new());
+        let producer = Producer::new(0, false, &ledger, 7);
+        (ledger, producer)
+    };
+    let ((mut refused, mut producer), (mut sound, mut other)) = (one("refused"), one("sound"));
+    let mut connection = broker.connect();
+    let folder = scratch.data.join("refused-0");
+    let deadline = Instant::now() + PATIENCE;
+    while !folder.exists() {
+        assert!(Instant::now() < deadline, "no segment is made: {}", broker.said());
+        producer.produce(&mut connection, 10);
+    }
+    // No file can be made or renamed there any more, not even by root.
+    let change = |how: &str| assert!(run(Command::new("chattr").arg(how).arg(&folder)), "chattr {how}");
+    change("+i");
+    producer.refusals = Some(Vec::new());
+    producer.timeout_ms = 2_000;
+    let (storage, timed_out) = (ErrorCode::KafkaStorageError.code(), ErrorCode::RequestTimedOut.code());
+    let is_refused = |producer: &Producer| producer.refusals.iter().flatten().any(|&code| code == storage);
+    let deadline = Instant::now() + PATIENCE;
+    while !is_refused(&producer) {
+        assert!(Instant::now() < deadline, "nothing is refused: {}", broker.said());
+        producer.produce(&mut connection, 20);
+    }
+    let codes = producer.refusals.take().unwrap_or_default();
+    assert!(codes.iter().all(|code| [storage, timed_out].contains(code)), "{codes:?}");
+    assert_eq!(fetched_and_listed(&broker, "refused"), [0; 2]);
+    assert_eq!(fetched_and_listed(&broker, "sound"), [0; 2]);
+    other.produce(&mut connection, 20);
+    for (ledger, producer) in [(&mut refused, &producer), (&mut sound, &other)] {
+        ledger.read_to_end(&mut broker.connect(), &[0]);
+        ledger.check_acknowledged(&producer.acknowledged);
+    }
+    change("-i");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        producer.refusals = Some(Vec::new());
+        producer.produce(&mut connection, 5);
+        if producer.refusals.iter().all(Vec::is_empty) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "appends do not go on: {}", broker.said());
+        thread::sleep(Duration::from_millis(20));
+    }
+    broker.kill();
+    let broker = scratch.start(&settings);
+    for (ledger, producer) in [(&mut refused, &producer), (&mut sound, &other)] {
+        ledger.read_to_end(&mut broker.connect(), &[0]);
+        ledger.check_acknowledged(&producer.acknowledged);
+    }
+}
+
+/// The error codes of a fetch and of a search by time.
+fn fetched_and_listed(broker: &Broker, topic: &str) -> [i16; 2] {
+    let mut connection = broker.connect();
+    let partition = FetchPartition {
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    let topics = vec![FetchTopic { topic, partitions: [partition].into(), ..FetchTopic::default() }];
+    let request = FetchRequest {
+        max_wait_ms: 1_000,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        topics,
+        ..FetchRequest::default()
+    };
+    let reply = connection.call(12, &request).unwrap();
+    let fetched = reply.body::<FetchResponse<'_>>().unwrap().responses[0].partitions[0].error_code;
+    let part = ListOffsetsPartition { partition_index: 0, current_leader_epoch: -1, timestamp: 1 };
+    let topics = vec![ListOffsetsTopic { name: topic, partitions: [part].into() }];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..ListOffsetsRequest::default() };
+    let reply = connection.call(8, &request).unwrap();
+    let listed = reply.body::<ListOffsetsResponse<'_>>().unwrap().topics[0].partitions[0].error_code;
+    [fetched, listed]
+}

@@ -102,17 +102,26 @@ impl<T: Send + 'static> WorkClient<T> {
     where
         F: FnOnce() -> T + Send + 'static,
     {
+        self.run_on(lane, job, |job| job())
+    }
+
+    /// Queues `work` on `input`. Err: the lane is full or closed; the input comes back as it was.
+    pub fn run_on<I, F>(&mut self, lane: Lane, input: I, work: F) -> std::result::Result<(), I>
+    where
+        I: Send + 'static,
+        F: FnOnce(I) -> T + Send + 'static,
+    {
         if self.running >= self.jobs_max {
-            return Err(job);
+            return Err(input);
         }
         let queue = match lane {
             Lane::Files => &self.lanes.files,
             Lane::Slow => &self.lanes.slow,
         };
         let sender = self.sender.clone();
-        queue.push(job, |job| {
+        queue.push(input, |input| {
             Box::new(move || {
-                let result = job();
+                let result = work(input);
                 // There is room, since this job is counted as running; nobody may be there any more.
                 let _ = sender.send(result);
             })
@@ -140,12 +149,12 @@ impl Queue {
         Arc::new(Self { state: Mutex::default(), filled: Condvar::new(), jobs_max })
     }
 
-    fn push<F>(&self, job: F, wrap: impl FnOnce(F) -> Job) -> std::result::Result<(), F> {
+    fn push<I>(&self, input: I, wrap: impl FnOnce(I) -> Job) -> std::result::Result<(), I> {
         let mut state = self.lock();
         if state.closed || state.jobs.len() >= self.jobs_max {
-            return Err(job);
+            return Err(input);
         }
-        state.jobs.push_back(wrap(job));
+        state.jobs.push_back(wrap(input));
         drop(state);
         self.filled.notify_one();
         Ok(())
@@ -249,6 +258,7 @@ mod tests {
         assert!(client.run(Lane::Slow, || 2).is_ok());
         let refused = client.run(Lane::Slow, || 3).err().unwrap();
         assert_eq!(refused(), 3);
+        assert_eq!(client.run_on(Lane::Slow, vec![4, 5], |input| input[0]), Err(vec![4, 5]));
         release.send(()).unwrap();
         drop(workers);
         let mut seen = Vec::new();

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::operation::{ASIDE, CreateFile, Fault, FileId, Outcome, Task};
+use super::side_file;
 use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::{index, wide};
 use crate::runtime::Error;
@@ -77,9 +78,9 @@ fn attempt<D: BlockingDisk>(
         }
         Task::Open { path, create: Some(create), .. } => return opened(create_segment(disk, path, create)?),
         Task::CreateCommitFile { path, bytes, .. } => return opened(create_commit_file(disk, path, *bytes)?),
-        Task::ReadFile { path, bytes_max } => {
+        Task::ReadIndex { path, bytes_max } => {
             let bytes = disk.read_file(Path::new(path), index(*bytes_max))?;
-            return Ok(TaskDone { outcome: Outcome::Bytes(bytes), opened: None });
+            return Ok(TaskDone { outcome: decoded_index(path, &bytes), opened: None });
         }
         Task::Prepare { path, bytes } => prepare_segment(disk, Path::new(path), *bytes)?,
         Task::Allocate { bytes, .. } => open_file(file)?.allocate(0, *bytes)?,
@@ -88,7 +89,7 @@ fn attempt<D: BlockingDisk>(
             file.set_length(*bytes)?;
             file.sync()?;
             for (path, contents) in side_files {
-                disk.replace_file(Path::new(path), contents)?;
+                disk.replace_file(Path::new(path), &contents.encode())?;
             }
         }
         Task::Close { .. } => {}
@@ -111,6 +112,16 @@ fn attempt<D: BlockingDisk>(
         Task::RemoveFolder { path } => missing_is_fine(disk.remove_directory(Path::new(path)))?,
     }
     Ok(TaskDone { outcome: Outcome::Done, opened: None })
+}
+
+fn decoded_index(path: &str, bytes: &[u8]) -> Outcome {
+    match side_file::decode_index(bytes) {
+        Ok(file) => Outcome::Index(Box::new((file.segment.clone(), file.into_index()))),
+        Err(error) => {
+            tracing::warn!(path, %error, "an index is not used");
+            Outcome::Failed(Fault::Io)
+        }
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "closes the arms of a match of results")]
@@ -217,5 +228,38 @@ fn missing_is_fine(done: Result<(), Error>) -> Result<(), Error> {
     match done {
         Err(error) if error.is_not_found() => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Offset;
+    use crate::runtime::sim::{SimDisk, SimRandom, SimSteps};
+    use crate::storage::partition::segment::{IndexEntry, Segment};
+    use crate::storage::side_file::SideFile;
+
+    #[test]
+    fn an_index_comes_back_decoded_and_a_damaged_one_not_at_all() {
+        let disk = SimDisk::new(SimSteps::default(), SimRandom::new(1));
+        let mut segment = Segment::new(Offset(100), 0, 0);
+        segment.size = 5 << 20;
+        let entries = [(100, 0), (101, 4096), (200, 2 << 20)].map(|(offset, position)| IndexEntry {
+            offset: Offset(offset),
+            position,
+            max_timestamp: offset,
+        });
+        let mut bytes = SideFile::of_index(&segment, entries.iter()).encode();
+        let read = |bytes: &[u8]| {
+            disk.replace_file(Path::new("index"), bytes).unwrap();
+            let task = Task::ReadIndex { path: "index".to_owned(), bytes_max: 1 << 20 };
+            run_task(&disk, &task, None).outcome
+        };
+        let Outcome::Index(found) = read(&bytes) else { panic!("the index is sound") };
+        assert_eq!((found.0.base_offset, found.0.size), (100, 5 << 20));
+        // What is kept in memory: entries that lie close together are thinned out.
+        assert_eq!(found.1.entries().map(|entry| entry.offset.0).collect::<Vec<_>>(), [100, 200]);
+        *bytes.last_mut().unwrap() ^= 1;
+        assert!(matches!(read(&bytes), Outcome::Failed(Fault::Io)));
     }
 }

@@ -6,7 +6,9 @@
 use crate::runtime::memory::AlignedBuffer;
 
 use super::arena::ChunkId;
-use super::checkpoint::CheckpointFile;
+use super::checkpoint::{CheckpointFile, SegmentRecord};
+use super::partition::segment::SegmentIndex;
+use super::side_file::SideFile;
 
 /// Names an operation until its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,8 +63,9 @@ pub enum Task {
     Prepare { path: String, bytes: u64 },
     /// Give `file` room for `bytes` in all, reading as zeros.
     Allocate { file: FileId, bytes: u64 },
-    /// Cut `file` to exactly `bytes` and bring it to stable media; then write the side files (each replaced atomically).
-    Seal { file: FileId, bytes: u64, side_files: Vec<(String, Vec<u8>)> },
+    /// Cut `file` to exactly `bytes` and bring it to stable media; then write the side files (each replaced atomically), which
+    /// whoever carries this out encodes.
+    Seal { file: FileId, bytes: u64, side_files: Vec<(String, SideFile)> },
     /// Forget `file`.
     Close { file: FileId },
     /// Replace the file at `path` atomically by `file`, durable. It may be large: whoever carries this out encodes it.
@@ -78,8 +81,8 @@ pub enum Task {
     RemoveFiles { paths: Vec<String> },
     /// Remove a folder and all in it; a missing one is no error.
     RemoveFolder { path: String },
-    /// Read a whole file of at most `bytes_max`.
-    ReadFile { path: String, bytes_max: u64 },
+    /// Read and decode the index file at `path`, of at most `bytes_max`.
+    ReadIndex { path: String, bytes_max: u64 },
 }
 
 /// How [`Task::Open`] makes what is missing.
@@ -109,8 +112,8 @@ pub enum Outcome {
     Done,
     /// Of a read: the bytes asked for.
     Buffer(AlignedBuffer),
-    /// Of [`Task::ReadFile`].
-    Bytes(Vec<u8>),
+    /// Of [`Task::ReadIndex`]: the segment that the index says it is of, and what is kept of it in memory.
+    Index(Box<(SegmentRecord, SegmentIndex)>),
     Failed(Fault),
 }
 

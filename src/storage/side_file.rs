@@ -16,13 +16,15 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::checkpoint::{ProducerRecord, SegmentRecord};
 use super::partition::producers::ProducedBatch;
-use super::partition::segment::{IndexEntry, Segment};
+use super::partition::segment::{IndexEntry, Segment, SegmentIndex};
 use crate::model::crc;
 use crate::model::number::wide;
 use crate::model::{Offset, ProducerId};
 
 const MAGIC: [u8; 8] = *b"RLSIDE\0\0";
 const HEADER_BYTES: usize = 32;
+/// Entries of a sealed segment's index that are kept in memory are so far apart at least. Unit: bytes.
+pub const SEALED_INDEX_INTERVAL_BYTES: u64 = 1 << 20;
 /// The format that is written; newer ones are refused.
 const VERSION: u32 = 1;
 
@@ -116,17 +118,59 @@ pub fn open(kind: Kind, bytes: &[u8]) -> Result<AlignedVec, SideFileError> {
     Ok(aligned)
 }
 
+/// What is written beside a sealed segment. It may be large: whoever writes it encodes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SideFile {
+    Index(IndexFile),
+    Producers(ProducersFile),
+}
+
+impl SideFile {
+    /// The index of a segment.
+    pub fn of_index<'e>(segment: &Segment, entries: impl Iterator<Item = &'e IndexEntry>) -> Self {
+        let entries = entries.map(|entry| (entry.offset.0, entry.position, entry.max_timestamp)).collect();
+        Self::Index(IndexFile { segment: segment.into(), entries })
+    }
+
+    /// Producer state when the log ended at `end_offset`.
+    #[must_use]
+    pub fn of_producers(end_offset: Offset, snapshot: &[(ProducerId, i64, Vec<ProducedBatch>)]) -> Self {
+        let producers = snapshot.iter().map(Into::into).collect();
+        Self::Producers(ProducersFile { end_offset: end_offset.0, producers })
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let (kind, archived) = match self {
+            Self::Index(file) => (Kind::Index, rkyv::to_bytes::<rkyv::rancor::Error>(file)),
+            Self::Producers(file) => (Kind::Producers, rkyv::to_bytes::<rkyv::rancor::Error>(file)),
+        };
+        assert!(archived.is_ok(), "a side file could not be serialised");
+        envelope(kind, &archived.unwrap_or_default())
+    }
+}
+
+impl IndexFile {
+    /// The index to be kept in memory.
+    #[must_use]
+    pub fn into_index(self) -> SegmentIndex {
+        let entries = self.entries.into_iter().map(|(offset, position, max_timestamp)| IndexEntry {
+            offset: Offset(offset),
+            position,
+            max_timestamp,
+        });
+        let mut index = SegmentIndex::complete(entries.collect());
+        index.thin_out(SEALED_INDEX_INTERVAL_BYTES);
+        index
+    }
+}
+
 /// The index file of a segment.
 #[must_use]
 pub fn encode_index(base_offset: Offset, segment: &Segment, entries: &[IndexEntry]) -> Vec<u8> {
     debug_assert_eq!(base_offset, segment.base_offset);
-    let file = IndexFile {
-        segment: segment.into(),
-        entries: entries.iter().map(|entry| (entry.offset.0, entry.position, entry.max_timestamp)).collect(),
-    };
-    let archived = rkyv::to_bytes::<rkyv::rancor::Error>(&file);
-    assert!(archived.is_ok(), "an index could not be serialised");
-    envelope(Kind::Index, &archived.unwrap_or_default())
+    SideFile::of_index(segment, entries.iter()).encode()
 }
 
 /// Reads an index file.
@@ -143,11 +187,7 @@ pub fn decode_index(bytes: &[u8]) -> Result<IndexFile, SideFileError> {
 /// A producer snapshot file.
 #[must_use]
 pub fn encode_producers(end_offset: Offset, snapshot: &[(ProducerId, i64, Vec<ProducedBatch>)]) -> Vec<u8> {
-    let file =
-        ProducersFile { end_offset: end_offset.0, producers: snapshot.iter().map(Into::into).collect() };
-    let archived = rkyv::to_bytes::<rkyv::rancor::Error>(&file);
-    assert!(archived.is_ok(), "a snapshot could not be serialised");
-    envelope(Kind::Producers, &archived.unwrap_or_default())
+    SideFile::of_producers(end_offset, snapshot).encode()
 }
 
 /// Reads a producer snapshot file.

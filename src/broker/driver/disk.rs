@@ -143,18 +143,22 @@ impl Storage {
     }
 
     fn start_tasks(&mut self) {
-        while let Some((id, lane, task)) = self.waiting.pop_front() {
+        while let Some(waiting) = self.waiting.pop_front() {
+            let (_, lane, task) = &waiting;
             let disk = self.disk.clone();
             let path = task.file().and_then(|file| self.files.get(&file)).map(|open| open.path.clone());
-            let opened = opened_path(&task);
-            let kept = (id, lane, task.clone());
             let lane = match lane {
                 Lane::Files => worker::Lane::Files,
                 Lane::Slow => worker::Lane::Slow,
             };
-            let job = move || TaskResult { id, opened, done: work(&disk, &task, path.as_deref()) };
-            if self.workers.run(lane, job).is_err() {
-                self.waiting.push_front(kept);
+            let job = move |(id, _, task): (OperationId, Lane, Task)| TaskResult {
+                id,
+                opened: opened_path(&task),
+                done: work(&disk, &task, path.as_deref()),
+            };
+            // Given back, not copied: what a checkpoint or an index is made of is large.
+            if let Err(refused) = self.workers.run_on(lane, waiting, job) {
+                self.waiting.push_front(refused);
                 return;
             }
         }

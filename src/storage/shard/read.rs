@@ -3,7 +3,7 @@
 //! A read never copies records: it returns pieces that name arena memory (pinned) or cached extents (counted). Bytes behind
 //! what a completed write covers come from memory only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,7 +15,6 @@ use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
 use crate::storage::arena::ChunkId;
 use crate::storage::operation::{Lane, Operation, OperationId, Outcome, Task};
 use crate::storage::partition::segment::{FileState, IndexEntry, SegmentIndex, file_name};
-use crate::storage::side_file;
 
 /// Unit of the cache. Bytes.
 const EXTENT_BYTES: u64 = 256 << 10;
@@ -678,7 +677,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             segment.index_coming = true;
             self.task(
                 Lane::Files,
-                Task::ReadFile { path, bytes_max: INDEX_FILE_BYTES_MAX },
+                Task::ReadIndex { path, bytes_max: INDEX_FILE_BYTES_MAX },
                 Purpose::Index { slot, segment: base_offset },
             );
         }
@@ -688,22 +687,15 @@ impl<M: ArenaMemory> ShardLog<M> {
     pub(super) fn end_index(&mut self, slot: PartitionSlot, base_offset: Offset, outcome: Outcome) {
         if let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset)) {
             segment.index_coming = false;
-            let file = match outcome {
-                Outcome::Bytes(bytes) => side_file::decode_index(&bytes).ok(),
+            let found = match outcome {
+                Outcome::Index(found) => Some(*found),
                 _ => None,
             };
-            let agrees = file.filter(|file| {
-                file.segment.base_offset == base_offset.0 && file.segment.size == segment.size
-            });
+            let agrees = found
+                .filter(|(of, _)| of.base_offset == base_offset.0 && of.size == segment.size)
+                .map(|(_, index)| index);
             // Without an index the segment is walked from its start: slower, and as true.
-            let entries = agrees.map(|file| file.entries).unwrap_or_default();
-            let entries = entries.into_iter().map(|(offset, position, max_timestamp)| IndexEntry {
-                offset: Offset(offset),
-                position,
-                max_timestamp,
-            });
-            segment.index = SegmentIndex::complete(entries.collect());
-            segment.index.thin_out(1 << 20);
+            segment.index = agrees.unwrap_or_else(|| SegmentIndex::complete(VecDeque::new()));
         }
         self.events.push_back(Event::ReadReady(slot));
     }

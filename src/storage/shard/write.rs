@@ -11,9 +11,9 @@ use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
 use crate::storage::arena::ChunkId;
 use crate::storage::operation::{FileId, Lane, Operation, Task, WritePiece};
 use crate::storage::partition::PartitionLog;
-use crate::storage::partition::segment::{FileState, IndexEntry, Segment, file_name};
+use crate::storage::partition::segment::{FileState, Segment, file_name};
 use crate::storage::seeded_bug::{SeededBug, planted};
-use crate::storage::side_file;
+use crate::storage::side_file::{SEALED_INDEX_INTERVAL_BYTES, SideFile};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// Largest single write to a segment. Unit: bytes.
@@ -24,8 +24,6 @@ const WRITE_BEHIND_BYTES: u64 = 512 << 10;
 const ALLOCATE_BYTES_MIN: u64 = 64 << 10;
 /// Room given at once at most. Unit: bytes.
 const ALLOCATE_BYTES_MAX: u64 = 32 << 20;
-/// Index entries kept in memory for a sealed segment are at least so far apart. Unit: bytes.
-const SEALED_INDEX_INTERVAL_BYTES: u64 = 1 << 20;
 
 /// The next step for a partition's segments.
 enum Step {
@@ -208,14 +206,13 @@ impl<M: ArenaMemory> ShardLog<M> {
         let flushed_offset = partition.flushed_offset;
         let Some(segment) = partition.segment_at(base_offset) else { return };
         let bytes = segment.size;
-        let entries: Vec<IndexEntry> = segment.index.entries().copied().collect();
-        let index_bytes = side_file::encode_index(base_offset, segment, &entries);
+        let index = SideFile::of_index(segment, segment.index.entries());
         segment.index.thin_out(SEALED_INDEX_INTERVAL_BYTES);
-        let mut side_files = vec![(format!("{folder}/{}", file_name(base_offset, "index")), index_bytes)];
+        let mut side_files = vec![(format!("{folder}/{}", file_name(base_offset, "index")), index)];
         if !partition.producers.is_empty() {
             let snapshot = partition.producers.snapshot(flushed_offset);
             let name = format!("{folder}/{}", file_name(flushed_offset, "snapshot"));
-            side_files.push((name, side_file::encode_producers(flushed_offset, &snapshot)));
+            side_files.push((name, SideFile::of_producers(flushed_offset, &snapshot)));
         }
         let purpose = Purpose::Seal { slot, segment: base_offset };
         self.task(Lane::Files, Task::Seal { file, bytes, side_files }, purpose);

@@ -24,11 +24,12 @@ pub enum Lane {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads. Dropping this finishes what is queued and joins them; no more jobs are taken then.
+/// The threads. Dropping this finishes what lane `Files` has queued and joins its thread; what lane `Slow` has queued is dropped,
+/// and its job under way not waited for: the process may end in the middle of it. No more jobs are taken then.
 #[derive(Debug)]
 pub struct Workers {
     lanes: Lanes,
-    threads: Vec<JoinHandle<()>>,
+    files: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,16 +54,17 @@ impl Workers {
     /// Starts both lanes, each with room for `jobs_max` waiting jobs, on the given processors (none given: any).
     pub fn start(jobs_max: usize, cpus: &[Cpu]) -> Result<Self> {
         let lanes = Lanes { files: Queue::new(jobs_max), slow: Queue::new(jobs_max) };
-        let mut workers = Self { lanes: lanes.clone(), threads: Vec::new() };
-        for (name, queue) in [("ringlog-files", lanes.files), ("ringlog-slow", lanes.slow)] {
+        let mut workers = Self { lanes: lanes.clone(), files: None };
+        let start = |name, queue: Arc<Queue>| {
             let cpus = cpus.to_vec();
-            let run = move || {
+            thread::spawn(name, move || {
                 // A worker on a shard's processor is slower, not wrong.
                 let _ = thread::restrict(&cpus);
                 queue.run();
-            };
-            workers.threads.push(thread::spawn(name, run)?);
-        }
+            })
+        };
+        workers.files = Some(start("ringlog-files", lanes.files)?);
+        start("ringlog-slow", lanes.slow)?;
         Ok(workers)
     }
 
@@ -78,11 +80,9 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.lanes.files.close();
-        self.lanes.slow.close();
-        for thread in self.threads.drain(..) {
-            // A panic has ended the process already.
-            let _ = thread.join();
-        }
+        self.lanes.slow.close_early();
+        // A panic has ended the process already.
+        let _ = self.files.take().map(JoinHandle::join);
     }
 }
 
@@ -165,6 +165,12 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Without what is queued.
+    fn close_early(&self) {
+        self.lock().jobs.clear();
+        self.close();
+    }
+
     fn run(&self) {
         let _guard = EndsProcessOnPanic;
         while let Some(job) = self.next() {
@@ -242,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_gives_the_job_back_and_closing_finishes_what_is_queued() {
+    fn a_full_lane_gives_the_job_back_and_closing_finishes_what_is_queued_to_be_fast() {
         let parker = Parker::new();
         let workers = Workers::start(2, &[]).unwrap();
         let mut client = workers.client::<u32>(parker.waker());
@@ -252,11 +258,11 @@ mod tests {
             begun.send(()).unwrap();
             held.recv().map_or(99, |()| 0)
         };
-        assert!(client.run(Lane::Slow, first).is_ok());
+        assert!(client.run(Lane::Files, first).is_ok());
         begin.recv().unwrap();
-        assert!(client.run(Lane::Slow, || 1).is_ok());
-        assert!(client.run(Lane::Slow, || 2).is_ok());
-        let refused = client.run(Lane::Slow, || 3).err().unwrap();
+        assert!(client.run(Lane::Files, || 1).is_ok());
+        assert!(client.run(Lane::Files, || 2).is_ok());
+        let refused = client.run(Lane::Files, || 3).err().unwrap();
         assert_eq!(refused(), 3);
         assert_eq!(client.run_on(Lane::Slow, vec![4, 5], |input| input[0]), Err(vec![4, 5]));
         release.send(()).unwrap();
@@ -264,7 +270,28 @@ mod tests {
         let mut seen = Vec::new();
         client.take_results(&mut seen);
         assert_eq!(seen, [0, 1, 2]);
+        assert!(client.run(Lane::Files, || 4).is_err(), "closed");
+    }
+
+    #[test]
+    fn closing_waits_for_nothing_slow() {
+        let workers = Workers::start(4, &[]).unwrap();
+        let mut client = workers.client::<u32>(Parker::new().waker());
+        let (begun, begin) = mpsc::channel::<()>();
+        let (release, held) = mpsc::channel::<()>();
+        let first = move || {
+            begun.send(()).unwrap();
+            held.recv().map_or(99, |()| 0)
+        };
+        assert!(client.run(Lane::Slow, first).is_ok());
+        begin.recv().unwrap();
+        let (second, ran) = mpsc::channel::<()>();
+        let second = move || second.send(()).map_or(98, |()| 1);
+        assert!(client.run(Lane::Slow, second).is_ok());
+        drop(workers);
+        assert!(ran.recv().is_err(), "the second is dropped");
         assert!(client.run(Lane::Slow, || 4).is_err(), "closed");
+        release.send(()).unwrap();
     }
 
     #[test]

@@ -5,11 +5,12 @@
 use std::path::Path;
 
 use super::operation::{ASIDE, CreateFile, Fault, FileId, Outcome, Task};
+use super::recovery::TRASH_PREFIX;
 use super::side_file;
 use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::{index, wide};
 use crate::runtime::Error;
-use crate::runtime::disk::BlockingDisk;
+use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
 use crate::runtime::memory::AlignedBuffer;
 
@@ -109,6 +110,7 @@ fn attempt<D: BlockingDisk>(
             }
         }
         Task::RemoveFiles { paths } => remove_files(disk, paths)?,
+        Task::RemoveLeftOver { folders } => remove_left_over(disk, folders)?,
         Task::RemoveFolder { path } => missing_is_fine(disk.remove_directory(Path::new(path)))?,
     }
     Ok(TaskDone { outcome: Outcome::Done, opened: None })
@@ -220,6 +222,26 @@ fn remove_files<D: BlockingDisk>(disk: &D, paths: &[String]) -> Result<(), Error
     }
     for folder in folders {
         missing_is_fine(disk.sync_directory(folder))?;
+    }
+    Ok(())
+}
+
+/// What a clean stop had no time to remove. What another removal takes meanwhile is no error.
+fn remove_left_over<D: BlockingDisk>(disk: &D, folders: &[String]) -> Result<(), Error> {
+    for entry in disk.list(Path::new(""))? {
+        if entry.kind == EntryKind::Directory && entry.name.starts_with(TRASH_PREFIX) {
+            missing_is_fine(disk.remove_directory(Path::new(&entry.name)))?;
+        }
+    }
+    for folder in folders {
+        let entries = match disk.list(Path::new(folder)) {
+            // Nothing was ever appended to it.
+            Err(error) if error.is_not_found() => continue,
+            entries => entries?,
+        };
+        for entry in entries.iter().filter(|entry| entry.name.ends_with(ASIDE)) {
+            missing_is_fine(disk.remove(&Path::new(folder).join(&entry.name)))?;
+        }
     }
     Ok(())
 }

@@ -81,6 +81,8 @@ pub enum Task {
     RemoveFiles { paths: Vec<String> },
     /// Remove a folder and all in it; a missing one is no error.
     RemoveFolder { path: String },
+    /// Remove from the partitions' `folders` the files with [`ASIDE`], and the folders of deleted partitions.
+    RemoveLeftOver { folders: Vec<String> },
     /// Read and decode the index file at `path`, of at most `bytes_max`.
     ReadIndex { path: String, bytes_max: u64 },
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::ledger::Ledger;
 use crate::load::{Producer, run_until};
-use crate::process::{Broker, Scratch};
+use crate::process::{Broker, PATIENCE, Scratch};
 use crate::soak;
 
 /// The promise; a start that has to recover says so in these words.
@@ -78,6 +78,32 @@ fn what_was_acknowledged_as_written_survives_a_death_and_a_new_place_for_the_are
     std::fs::remove_file(elsewhere.join(name)).unwrap();
     let broker = scratch.start(&[]);
     assert!(broker.said().contains("the memory of the last life is gone"), "{}", broker.said());
+}
+
+#[test]
+fn what_a_clean_stop_had_no_time_to_remove_is_removed_after_the_next_start() {
+    let scratch = Scratch::new("stop-left-over");
+    let broker = scratch.start(&[]);
+    create_topics(&broker);
+    let mut ledger = Ledger::new(&[("synced", 2), ("written", 2)], vec![0]);
+    let mut producers = vec![Producer::new(0, true, &ledger, 7)];
+    let ended = run_until(broker, &mut producers, &mut ledger, 50, |broker| {
+        broker.signal("TERM");
+        broker.wait()
+    });
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+    let folder = scratch.data.join(".deleted-0-synced-7");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("00000000000000000000.log"), "of a deleted topic").unwrap();
+    let segment = scratch.data.join("synced-0/00000000000000000000.log.deleted");
+    std::fs::write(&segment, "before the log start").unwrap();
+    let broker = scratch.start(&[]);
+    let begun = Instant::now();
+    while folder.exists() || segment.exists() {
+        assert!(begun.elapsed() < PATIENCE, "still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    ledger.read_to_end(&mut broker.connect(), &vec![0; ledger.ends().len()]);
 }
 
 /// The first signal finds so much to write that the second one comes before the end.

@@ -126,7 +126,11 @@ impl Life {
             return Err((log.into_memory(), error));
         }
         log.remove_trash(recovered.report.trash.clone());
+        let was_clean = recovered.report.clean;
         let partitions = add_partitions(&self.config, image, &mut log, recovered);
+        if was_clean {
+            log.remove_left_over();
+        }
         Ok((log, partitions))
     }
 

@@ -103,14 +103,14 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
     controller.set_endpoints(endpoints(config, &ports));
     let directory_id = controller.identity().directory_id.0;
     let last = last_incarnation(&disk, directory_id)?.unwrap_or(0);
-    register_later_start(&mut controller, last)?;
+    let has_lost_starts = register_later_start(&mut controller, last)?;
     let recovery = RecoveryOptions {
         directory_id,
         boot_id: preflight::boot_id()?.0.to_be_bytes(),
         incarnation: controller.image().start_count().0,
         shard_count: SHARDS,
         now_ms: SystemClock.wall_ms(),
-        knows_all_topics: controller.knows_all_topics(),
+        knows_all_topics: controller.knows_all_topics() && !has_lost_starts,
         seeded_bug: None,
     };
     let life = Life { config: Arc::clone(config), disk: disk.clone(), recovery, open_files };
@@ -131,10 +131,11 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
 }
 
 /// A metadata log that has lost its end knows of fewer starts than the data: epochs and streams of theirs are not used again.
-fn register_later_start(controller: &mut Controller<RealDisk>, last: u64) -> Result<(), Error> {
-    for _ in 0..STARTS_LOST_MAX {
+/// Returns whether that was so.
+fn register_later_start(controller: &mut Controller<RealDisk>, last: u64) -> Result<bool, Error> {
+    for number in 0..STARTS_LOST_MAX {
         if controller.image().start_count().0 > last {
-            return Ok(());
+            return Ok(number > 0);
         }
         tracing::warn!(last, "the metadata log has lost its end: it does not know of the last start");
         controller.handle(&[Command::RegisterStart]);

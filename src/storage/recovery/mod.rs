@@ -242,14 +242,13 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     report.chunks_applied = replayed.chunks_applied;
     report.arena_found = !sources.arenas.is_empty();
     let shard_count = last.base.as_ref().map_or(u32::from(sources.incarnation.is_some()), |base| base.shard);
-    let arena_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
-    report.arena_lost = arena_lost;
+    report.arena_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
     let (mut held, mut not_served) = (BTreeSet::new(), BTreeMap::new());
     let mut producer_count = 0;
     for known in partitions {
         let id = known.topic_partition;
         let state = last.known.get(&id);
-        let is_arena_lost = replayed.memory_lost.get(&id).copied().unwrap_or(arena_lost);
+        let is_arena_lost = replayed.memory_lost.get(&id).copied().unwrap_or(report.arena_lost);
         let mut log = if let Some(reason) = replayed.damaged.get(&known.folder) {
             held.insert(id);
             partition::offline(known, state, reason.clone(), report)

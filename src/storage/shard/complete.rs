@@ -5,7 +5,7 @@ use crate::model::Offset;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::arena::ChunkId;
 use crate::storage::commit_log::Entry;
-use crate::storage::operation::{Completion, Fault, FileId, Lane, Outcome, Task, WritePiece};
+use crate::storage::operation::{Completion, Fault, FileId, Outcome, Task, WritePiece};
 use crate::storage::partition::segment::FileState;
 
 /// A commit-log file that could not be made is asked for again so much later. Unit: ms.
@@ -59,7 +59,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             Purpose::Remove { slot } => self.end_removal(slot, fault),
             Purpose::SetAside { paths } => self.end_set_aside(paths),
             Purpose::Deleted { trash } => {
-                self.task(Lane::Slow, Task::RemoveFolder { path: trash }, Purpose::Nothing);
+                self.remove_in_time(Task::RemoveFolder { path: trash });
             }
             Purpose::Checkpoint(capture) => self.end_checkpoint(&capture, fault),
             Purpose::CommitFile { file, bytes } => self.end_commit_file(file, bytes, fault),
@@ -67,6 +67,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 self.end_extent(id, slot, segment, extent, valid_bytes, outcome);
             }
             Purpose::Index { slot, segment } => self.end_index(slot, segment, outcome),
+            Purpose::Removal => self.removals_under_way = self.removals_under_way.saturating_sub(1),
             Purpose::Nothing => {}
         }
         self.proceed_truncations();

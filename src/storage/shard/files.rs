@@ -278,7 +278,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 
     pub(super) fn end_set_aside(&mut self, paths: Vec<String>) {
-        self.task(Lane::Slow, Task::RemoveFiles { paths }, Purpose::Nothing);
+        self.remove_in_time(Task::RemoveFiles { paths });
     }
 
     /// Asks for one more commit-log file when the stream is more than half used, or has no file for what waits, and may grow.
@@ -310,12 +310,24 @@ impl<M: ArenaMemory> ShardLog<M> {
         );
     }
 
+    /// A stop does not wait for it: the next start finds what is left by its name.
+    pub(super) fn remove_in_time(&mut self, task: Task) {
+        self.removals_under_way += 1;
+        self.task(Lane::Slow, task, Purpose::Removal);
+    }
+
+    /// Has removed what a clean stop had no time for, in the background.
+    pub fn remove_left_over(&mut self) {
+        let folders = self.partitions().map(|(_, log)| log.folder.clone()).collect();
+        self.remove_in_time(Task::RemoveLeftOver { folders });
+    }
+
     /// Removes folders of deleted partitions that the last life had no time for ([`RecoveryReport::trash`]).
     ///
     /// [`RecoveryReport::trash`]: crate::storage::recovery::RecoveryReport::trash
     pub fn remove_trash(&mut self, folders: Vec<String>) {
         for path in folders {
-            self.task(Lane::Slow, Task::RemoveFolder { path }, Purpose::Nothing);
+            self.remove_in_time(Task::RemoveFolder { path });
         }
     }
 

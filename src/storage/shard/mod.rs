@@ -114,6 +114,7 @@ enum Purpose {
     Seal { slot: PartitionSlot, segment: Offset },
     Remove { slot: PartitionSlot },
     SetAside { paths: Vec<String> },
+    Removal,
     Deleted { trash: String },
     Checkpoint(Box<Capture>),
     CommitFile { file: FileId, bytes: u64 },
@@ -131,6 +132,8 @@ pub struct ShardLog<M> {
     operations: VecDeque<Operation>,
     events: VecDeque<Event>,
     in_flight: BTreeMap<OperationId, Purpose>,
+    /// How many of them remove what nobody needs.
+    removals_under_way: usize,
     next_operation: u64,
     next_file: u64,
     next_commit_file: u64,
@@ -195,6 +198,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             operations: VecDeque::new(),
             events: VecDeque::new(),
             in_flight: BTreeMap::new(),
+            removals_under_way: 0,
             next_operation: 1,
             next_file: 1,
             next_commit_file: 1,
@@ -363,14 +367,18 @@ impl<M: ArenaMemory> ShardLog<M> {
                 partition.close_active();
             }
             self.pump(slot);
+            self.give_up_prepared(slot);
         }
         self.remove_due_files();
     }
 
-    /// Whether everything is sealed and nothing is in flight, after [`Self::begin_close`].
+    /// Whether everything is sealed and nothing is in flight but removals, after [`Self::begin_close`].
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closing && self.is_idle() && self.partitions().all(|(_, log)| log.failed || log.is_sealed())
+        let is_idle = self.operations.is_empty()
+            && self.in_flight.len() == self.removals_under_way
+            && self.commit.is_idle();
+        self.closing && is_idle && self.partitions().all(|(_, log)| log.failed || log.is_sealed())
     }
 
     /// Whether nothing is wanted of the driver or under way, and every frame is durable.

@@ -42,6 +42,8 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.stalled.insert(slot);
         self.next_round_ms = self.next_round_ms.min(stall.retry_ms);
         self.finish_round_partition(slot);
+        // What is needed now may find room there.
+        self.give_up_prepared(slot);
     }
 
     /// A flush of a segment was refused.

@@ -113,6 +113,15 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.task(Lane::Files, Task::Prepare { path, bytes }, Purpose::Nothing);
     }
 
+    /// Removes the file of the next segment, if it was prepared.
+    pub(super) fn give_up_prepared(&mut self, slot: PartitionSlot) {
+        let Some(partition) = self.partition_mut(slot) else { return };
+        if partition.prepared.take().is_some() {
+            let paths = vec![partition.prepared_path()];
+            self.task(Lane::Files, Task::RemoveFiles { paths }, Purpose::Nothing);
+        }
+    }
+
     fn set_busy(&mut self, slot: PartitionSlot) {
         if let Some(partition) = self.partition_mut(slot) {
             assert!(!partition.busy, "two segment operations of one partition at once");

@@ -33,7 +33,7 @@ use ringlog::runtime::file::BlockingFile as _;
 use ringlog::runtime::memory::{AlignedBuffer, ArenaMemory};
 use ringlog::runtime::sim::{SimDisk, SimFile, SimRandom, SimSteps};
 use ringlog::storage::driver::run_task;
-use ringlog::storage::operation::{Completion, Fault, FileId, Operation, Outcome, Task, WritePiece};
+use ringlog::storage::operation::{Completion, Fault, FileId, Lane, Operation, Outcome, Task, WritePiece};
 use ringlog::storage::shard::{ReadPiece, ShardLog, ShardOptions, commit_file_path};
 
 const ARENA_BYTES: usize = 8 << 20;
@@ -72,6 +72,8 @@ pub struct MemoryBroker {
     set_back_ms: i64,
     /// Reads of the disk that take their time: all of them, if there is a list.
     held_reads: Option<Vec<Operation>>,
+    /// No removal comes to its end.
+    holds_removals: bool,
 }
 
 impl MemoryBroker {
@@ -126,6 +128,7 @@ impl MemoryBroker {
             reads_replies: true,
             set_back_ms: 0,
             held_reads: None,
+            holds_removals: false,
         }
     }
 
@@ -170,6 +173,16 @@ impl MemoryBroker {
         self.failing = folder.map(|folder| format!("{folder}/"));
     }
 
+    /// From now on no removal comes to its end.
+    pub const fn hold_removals(&mut self) {
+        self.holds_removals = true;
+    }
+
+    /// Whether a stop has nothing to wait for any more.
+    pub fn is_at_rest(&self) -> bool {
+        self.shard.is_at_rest()
+    }
+
     /// Reads of the disk so far.
     pub const fn reads(&self) -> u64 {
         self.reads
@@ -212,6 +225,9 @@ impl MemoryBroker {
                 };
                 if let Some(held) = held {
                     held.push(operation);
+                    continue;
+                }
+                if self.holds_removals && is_removal(&operation) {
                     continue;
                 }
                 let completion = self.carry_out(operation);
@@ -400,6 +416,11 @@ impl Broker for MemoryBroker {
             self.settle();
         }
     }
+}
+
+const fn is_removal(operation: &Operation) -> bool {
+    let Operation::Task { lane: Lane::Slow, task, .. } = operation else { return false };
+    matches!(task, Task::RemoveFiles { .. } | Task::RemoveFolder { .. })
 }
 
 /// The commit-log file that a first start makes.

@@ -4,6 +4,7 @@ use super::MemoryBroker;
 use super::fetches::append;
 use crate::script::batches::batch;
 use crate::script::{Broker as _, Script};
+use ringlog::protocol::kafka::messages::delete_topics::DeleteTopicsRequest;
 use ringlog::runtime::disk::BlockingDisk as _;
 use std::path::Path;
 use std::time::Duration;
@@ -37,4 +38,27 @@ fn the_last_segment_goes_too_when_all_its_records_are_gone() {
             segments(&broker)
         );
     }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_what_is_being_removed() {
+    let mut broker = MemoryBroker::new("node.id=0\n");
+    Script::run(&mut broker, |script| assert_eq!(script.topic("brief", 1, &CONFIGS), NAME));
+    append(&mut broker, NAME, 0, &batch(&[1_000]));
+    broker.pause(Duration::from_secs(600));
+    append(&mut broker, NAME, 0, &batch(&[1_000]));
+    broker.hold_removals();
+    // The first segment's file is to go now, and then all others.
+    broker.pause(Duration::from_secs(600));
+    Script::run(&mut broker, |script| {
+        let request = DeleteTopicsRequest {
+            topic_names: vec![NAME],
+            timeout_ms: 30_000,
+            ..DeleteTopicsRequest::default()
+        };
+        script.ask(5, &request);
+    });
+    assert!(!broker.is_at_rest());
+    broker.begin_stop();
+    assert!(broker.is_at_rest());
 }

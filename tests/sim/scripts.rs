@@ -215,3 +215,32 @@ fn a_reservation_that_waits_for_room_does_not_keep_the_commit_log_full() {
     let (used, capacity) = shard.io.log.commit_log_bytes();
     assert!(shard.io.log.is_idle(), "{used} of {capacity} bytes are in use, and stay so");
 }
+
+/// All that an active segment has ends on a block, is written, and its memory was given to others before it is appended to again.
+#[test]
+fn an_append_behind_what_memory_holds_no_more_hides_nothing_of_it() {
+    let mut shard = Shard::new(1);
+    let (slot, other) = (shard.create(1), shard.create(2));
+    shard.append(slot, 4096 - 61);
+    assert!(shard.rest());
+    shard.pass_time();
+    assert!(shard.rest());
+    // A new chunk is what makes the others go, and holds other bytes.
+    shard.append(other, 30_000);
+    assert!(shard.rest());
+    shard.append(slot, 100);
+    assert!(shard.rest());
+    for _ in 0..10 {
+        let mut pieces = Vec::new();
+        let done = shard.io.log.read(slot, Offset(0), 1, true, &mut pieces).expect("a sound partition");
+        if !done.pending {
+            let bytes = pieces.iter().map(|piece| shard.io.log.bytes_of(piece)).collect::<Vec<_>>().concat();
+            let header = BatchHeader::check(&bytes).expect("the first batch");
+            assert_eq!((header.base_offset, header.size_bytes), (Offset(0), 4096));
+            shard.io.log.release(pieces);
+            return;
+        }
+        assert!(shard.rest());
+    }
+    panic!("a read has no end");
+}

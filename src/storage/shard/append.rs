@@ -2,8 +2,8 @@
 
 use super::{Event, PartitionSlot, ShardLog};
 use crate::model::batch::{self, BatchHeader, HEADER_BYTES};
-use crate::model::limits::DIRECT_APPEND_BYTES_MIN;
-use crate::model::number::{index, wide};
+use crate::model::limits::{BLOCK_BYTES, DIRECT_APPEND_BYTES_MIN};
+use crate::model::number::{index, round_down, wide};
 use crate::model::{Durability, Offset};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::arena::table::ChunkLabel;
@@ -172,7 +172,9 @@ impl<M: ArenaMemory> ShardLog<M> {
         let needed_end = end + wide(bytes);
         loop {
             let Some(partition) = self.partition_mut(slot) else { return false };
-            let capacity_end = partition.tail.capacity_end(segment).unwrap_or(segment_start);
+            // Without a chunk of the segment, what it has ends on a block, and stands in its file.
+            let written_end = round_down(end, wide(BLOCK_BYTES));
+            let capacity_end = partition.tail.capacity_end(segment).unwrap_or(written_end);
             if capacity_end >= needed_end {
                 return true;
             }

@@ -264,7 +264,7 @@ mod tests {
         assert!(client.run(Lane::Files, || 2).is_ok());
         let refused = client.run(Lane::Files, || 3).err().unwrap();
         assert_eq!(refused(), 3);
-        assert_eq!(client.run_on(Lane::Slow, vec![4, 5], |input| input[0]), Err(vec![4, 5]));
+        assert_eq!(client.run_on(Lane::Files, vec![4, 5], |input| input[0]), Err(vec![4, 5]));
         release.send(()).unwrap();
         drop(workers);
         let mut seen = Vec::new();

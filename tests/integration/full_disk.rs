@@ -14,7 +14,7 @@ use ringlog::protocol::records::{BatchBuilder, Codec, NewRecord};
 
 use crate::ledger::Ledger;
 use crate::load::Producer;
-use crate::process::{Broker, PATIENCE, Scratch, skip};
+use crate::process::{Broker, PATIENCE, Scratch, cannot};
 
 /// A small file system of its own, unmounted in the end.
 pub struct SmallDisk {
@@ -81,7 +81,7 @@ pub fn run(command: &mut Command) -> bool {
 fn a_full_disk_refuses_appends_until_it_has_room() {
     match SmallDisk::ext4("ext4") {
         Some(disk) => fill_and_free(&disk, "full-ext4"),
-        None => skip("no ext4 can be mounted here: run as root, with loop devices"),
+        None => cannot("no ext4 can be mounted here: run as root, with loop devices"),
     }
 }
 
@@ -89,7 +89,7 @@ fn a_full_disk_refuses_appends_until_it_has_room() {
 fn a_full_disk_without_direct_io_refuses_appends_until_it_has_room() {
     match SmallDisk::tmpfs("tmpfs") {
         Some(disk) => fill_and_free(&disk, "full-tmpfs"),
-        None => skip("no tmpfs can be mounted here: run as root"),
+        None => cannot("no tmpfs can be mounted here: run as root"),
     }
 }
 
@@ -155,7 +155,7 @@ fn fill_and_free(disk: &SmallDisk, name: &str) {
 fn a_connection_that_ended_while_its_request_waits_for_room_is_closed() {
     const PARTITIONS: i32 = 64;
     let Some(disk) = SmallDisk::tmpfs("abandoned") else {
-        return skip("no tmpfs can be mounted here: run as root");
+        return cannot("no tmpfs can be mounted here: run as root");
     };
     let scratch = Scratch::with_data("abandoned", &disk.mounted.join("data"));
     let broker = scratch.start(&["arena.bytes=8388608", "commit.log.file.bytes=1048576"]);

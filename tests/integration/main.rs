@@ -1,8 +1,8 @@
 //! The shipped binary as a process of its own, on the disk of this machine: killed, stopped, starved and attacked.
 //!
 //! Tests wait for conditions and have a deadline only so that what hangs fails. `RINGLOG_SOAK=N` repeats what is random N
-//! times as often. What a machine does not allow (mounts, other users) is skipped, and says so; with
-//! `RINGLOG_SKIPS=none` it fails.
+//! times as often. What a machine does not allow (mounts, other users) is skipped, and says so; so is what needs a program that
+//! is not installed, but with `RINGLOG_SKIPS=none` that fails.
 
 #[cfg(test)]
 mod deleted;

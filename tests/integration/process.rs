@@ -106,11 +106,17 @@ impl Drop for Scratch {
     }
 }
 
-/// Says on the terminal, past the test harness, that the running test is skipped. Where nothing may be (`RINGLOG_SKIPS=none`,
-/// which `scripts/test` sets in continuous integration), it fails.
+/// Skips the running test, since something is not installed. Where nothing may be skipped for that (`RINGLOG_SKIPS=none`, which
+/// `scripts/test` sets in continuous integration), it fails.
 pub fn skip(reason: &str) {
     let may_skip = std::env::var_os("RINGLOG_SKIPS").is_none_or(|skips| skips != "none");
     assert!(may_skip, "a prerequisite is missing, and nothing may be skipped here: {reason}");
+    cannot(reason);
+}
+
+/// Says on the terminal, past the test harness, that the running test is skipped, since nothing that could be installed would let
+/// this machine or container do what it needs.
+pub fn cannot(reason: &str) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(io::stderr(), "skipped {name}: {reason}");
 }

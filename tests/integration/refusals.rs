@@ -10,7 +10,7 @@ use ringlog::model::crc::{crc32c, crc32c_append};
 
 use crate::ledger::Ledger;
 use crate::load::Producer;
-use crate::process::{Ended, Scratch, skip};
+use crate::process::{Ended, Scratch, cannot, skip};
 
 /// One line on stderr, which says all of `words`, and exit code 1.
 fn assert_refused(scratch: &Scratch, command: Command, words: &[&str]) {
@@ -146,7 +146,7 @@ fn an_unprivileged_user_with_small_limits_is_served() {
     let user = "61237";
     let drop_all = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--bounding-set=-all"];
     if !works(&[&drop_all[..], &["true"]].concat()) {
-        return skip("setpriv cannot change the user here: run as root");
+        return cannot("setpriv cannot change the user here: run as root");
     }
     // The build may lie where that user has no way to.
     let place = std::env::temp_dir().join(format!("ringlog-unprivileged-{}", std::process::id()));

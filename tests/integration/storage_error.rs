@@ -14,13 +14,13 @@ use ringlog::protocol::kafka::messages::list_offsets::{
 use crate::full_disk::{SmallDisk, run};
 use crate::ledger::Ledger;
 use crate::load::Producer;
-use crate::process::{Broker, PATIENCE, Scratch, skip};
+use crate::process::{Broker, PATIENCE, Scratch, cannot};
 
 #[test]
 fn a_segment_that_cannot_be_made_keeps_appends_from_its_partition_alone_until_it_can() {
     let settings = ["arena.bytes=8388608", "log.segment.bytes=1048576"];
     let Some(disk) = SmallDisk::ext4("storage-error") else {
-        return skip("no ext4 can be mounted here: run as root, with loop devices");
+        return cannot("no ext4 can be mounted here: run as root, with loop devices");
     };
     let scratch = Scratch::with_data("storage-error", &disk.mounted.join("data"));
     let broker = scratch.start(&settings);

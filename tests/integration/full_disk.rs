@@ -108,22 +108,15 @@ fn fill_and_free(disk: &SmallDisk, name: &str) {
     let mut producer = Producer::new(0, false, &ledger, 6);
     let mut connection = broker.connect();
     producer.produce(&mut connection, 100);
-    producer.refusals = Some(Vec::new());
-    producer.timeout_ms = 2_000;
     let filler = disk.fill(2 << 20);
     // What was in the log when the disk proved full waits for room, and its fate is not known when its time is up; what
     // comes then is refused at once.
-    let (storage, timed_out) = (ErrorCode::KafkaStorageError.code(), ErrorCode::RequestTimedOut.code());
-    let refused = |producer: &Producer| producer.refusals.iter().flatten().any(|&code| code == storage);
-    let deadline = Instant::now() + PATIENCE;
-    while !refused(&producer) {
-        assert!(Instant::now() < deadline, "a full disk refuses nothing: {}", broker.said());
-        producer.produce(&mut connection, 20);
-    }
-    let codes = producer.refusals.take().unwrap_or_default();
-    assert!(codes.iter().all(|code| [storage, timed_out].contains(code)), "{codes:?}");
+    let codes = producer.produce_until_refused(&broker, &mut connection);
     // One producer has no more than 5 requests of 2 parts on their way.
-    assert!(codes.iter().filter(|&&code| code == timed_out).count() <= 10, "{codes:?}");
+    assert!(
+        codes.iter().filter(|&&code| code == ErrorCode::RequestTimedOut.code()).count() <= 10,
+        "{codes:?}"
+    );
 
     // What is there is served, to the reader on hand and to a new one.
     ledger.read_to_end(&mut broker.connect(), &[0; 4]);

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringlog::client::{Connection, Error, Settings};
+use ringlog::model::ErrorCode;
 use ringlog::model::{ProducerEpoch, ProducerId};
 use ringlog::protocol::kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ringlog::protocol::kafka::messages::produce::{
@@ -136,6 +137,21 @@ impl Producer {
         while !self.requests.is_empty() {
             self.receive(connection, &count).unwrap();
         }
+    }
+
+    /// Produces until the storage refuses something, for 2 s at most each time. Returns all refusals.
+    pub fn produce_until_refused(&mut self, broker: &Broker, connection: &mut Connection) -> Vec<i16> {
+        self.refusals = Some(Vec::new());
+        self.timeout_ms = 2_000;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.refusals.iter().flatten().any(|&code| code == STORAGE_ERROR) {
+            assert!(Instant::now() < deadline, "nothing is refused: {}", broker.said());
+            self.produce(connection, 20);
+        }
+        let codes = self.refusals.take().unwrap_or_default();
+        let known = [STORAGE_ERROR, ErrorCode::RequestTimedOut.code()];
+        assert!(codes.iter().all(|code| known.contains(code)), "{codes:?}");
+        codes
     }
 
     /// Sends again what is unknown, and waits for everything.

@@ -5,7 +5,6 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringlog::model::ErrorCode;
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ringlog::protocol::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -41,17 +40,7 @@ fn a_segment_that_cannot_be_made_keeps_appends_from_its_partition_alone_until_it
     // No file can be made or renamed there any more, not even by root.
     let change = |how: &str| assert!(run(Command::new("chattr").arg(how).arg(&folder)), "chattr {how}");
     change("+i");
-    producer.refusals = Some(Vec::new());
-    producer.timeout_ms = 2_000;
-    let (storage, timed_out) = (ErrorCode::KafkaStorageError.code(), ErrorCode::RequestTimedOut.code());
-    let is_refused = |producer: &Producer| producer.refusals.iter().flatten().any(|&code| code == storage);
-    let deadline = Instant::now() + PATIENCE;
-    while !is_refused(&producer) {
-        assert!(Instant::now() < deadline, "nothing is refused: {}", broker.said());
-        producer.produce(&mut connection, 20);
-    }
-    let codes = producer.refusals.take().unwrap_or_default();
-    assert!(codes.iter().all(|code| [storage, timed_out].contains(code)), "{codes:?}");
+    producer.produce_until_refused(&broker, &mut connection);
     assert_eq!(fetched_and_listed(&broker, "refused"), [0; 2]);
     assert_eq!(fetched_and_listed(&broker, "sound"), [0; 2]);
     other.produce(&mut connection, 20);

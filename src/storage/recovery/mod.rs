@@ -423,4 +423,4 @@ pub fn claim_arena<M: ArenaMemory>(arena: &mut M, options: &RecoveryOptions, sha
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::storage) mod tests;

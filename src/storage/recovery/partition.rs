@@ -495,6 +495,7 @@ mod tests {
     use crate::model::batch::BatchHeader;
     use crate::model::{PartitionIndex, ProducerEpoch, TopicId, TopicPartition};
     use crate::storage::partition::LogConfig;
+    use crate::storage::recovery::tests::batch;
 
     #[test]
     fn the_partitions_with_the_most_producers_forget_and_those_that_were_idle_longest() {
@@ -503,18 +504,10 @@ mod tests {
             let mut log = PartitionLog::empty(id, String::new(), LogConfig::default(), LeaderEpoch(0));
             for id in 0..count {
                 let header = BatchHeader {
-                    base_offset: Offset(id),
-                    size_bytes: 100,
-                    leader_epoch: LeaderEpoch(0),
-                    crc: 0,
-                    attributes: 0,
-                    last_offset_delta: 0,
-                    base_timestamp: 0,
-                    max_timestamp: 0,
                     producer_id: ProducerId(id),
                     producer_epoch: ProducerEpoch(0),
                     base_sequence: 0,
-                    record_count: 1,
+                    ..BatchHeader::parse(&batch(id, 1, 0, 1)).unwrap()
                 };
                 log.producers.note(&header, 0, Offset(0));
             }

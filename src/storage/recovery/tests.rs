@@ -141,7 +141,12 @@ fn path_of(base_offset: i64, suffix: &str) -> String {
 }
 
 /// A batch of `count` records, in `records_bytes` bytes of something that differs from one to the next.
-pub(super) fn batch(base_offset: i64, count: i32, leader_epoch: i32, records_bytes: usize) -> Vec<u8> {
+pub(in crate::storage) fn batch(
+    base_offset: i64,
+    count: i32,
+    leader_epoch: i32,
+    records_bytes: usize,
+) -> Vec<u8> {
     let records = vec![base_offset.to_le_bytes()[0] | 0x80; records_bytes];
     let mut header = BatchHeader {
         base_offset: Offset(base_offset),

@@ -1,11 +1,12 @@
 //! What a shard keeps of partitions that are gone: nothing, and nothing of theirs reaches who has their place.
 
 use super::*;
-use crate::model::batch::{BatchHeader, HEADER_BYTES, crc_of};
-use crate::model::{Durability, PartitionIndex, ProducerEpoch, ProducerId, TopicId};
+use crate::model::batch::BatchHeader;
+use crate::model::{Durability, PartitionIndex, TopicId};
 use crate::runtime::sim::{SimMemory, SimRandom, SimSteps};
 use crate::storage::commit_log::FILE_BYTES_MIN;
 use crate::storage::operation::{Completion, Fault, Outcome};
+use crate::storage::recovery::tests::batch;
 
 const RECORDS_BYTES: usize = 3_000;
 
@@ -30,23 +31,8 @@ fn create(log: &mut ShardLog<SimMemory>, number: usize) -> PartitionSlot {
 }
 
 fn append(log: &mut ShardLog<SimMemory>, slot: PartitionSlot, records_bytes: usize) -> Offset {
-    let records = vec![7; records_bytes];
-    let mut header = BatchHeader {
-        base_offset: Offset(0),
-        size_bytes: HEADER_BYTES + records_bytes,
-        leader_epoch: LeaderEpoch(0),
-        crc: 0,
-        attributes: 0,
-        last_offset_delta: 0,
-        base_timestamp: 0,
-        max_timestamp: 0,
-        producer_id: ProducerId::NONE,
-        producer_epoch: ProducerEpoch::NONE,
-        base_sequence: -1,
-        record_count: 1,
-    };
-    header.crc = crc_of(&header.encode(), &records);
-    let batch = [header.encode().as_slice(), &records].concat();
+    let batch = batch(0, 1, 0, records_bytes);
+    let header = BatchHeader::parse(&batch).unwrap();
     log.append(slot, &batch, &header, 0).unwrap().end_offset
 }
 

@@ -5,8 +5,10 @@
 use std::path::Path;
 
 use super::operation::{ASIDE, CreateFile, Fault, FileId, Outcome, Task};
+use super::partition::segment::{SNAPSHOT_SUFFIX, parse_file_name, snapshot_path};
 use super::recovery::TRASH_PREFIX;
-use super::side_file;
+use super::side_file::{self, SideFile};
+use crate::model::Offset;
 use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::{index, wide};
 use crate::runtime::Error;
@@ -91,6 +93,9 @@ fn attempt<D: BlockingDisk>(
             file.sync()?;
             for (path, contents) in side_files {
                 disk.replace_file(Path::new(path), &contents.encode())?;
+                if let SideFile::Producers(newest) = contents {
+                    remove_other_snapshots(disk, Path::new(path), Offset(newest.end_offset));
+                }
             }
         }
         Task::Close { .. } => {}
@@ -110,6 +115,11 @@ fn attempt<D: BlockingDisk>(
             }
         }
         Task::RemoveFiles { paths } => remove_files(disk, paths)?,
+        Task::RemoveTruncated { paths, folder, end_offset } => {
+            let behind = snapshots_in(disk, folder)?.into_iter().filter(|snapshot| snapshot > end_offset);
+            let behind = behind.map(|snapshot| snapshot_path(folder, snapshot));
+            remove_files(disk, &paths.iter().cloned().chain(behind).collect::<Vec<_>>())?;
+        }
         Task::RemoveLeftOver { folders } => remove_left_over(disk, folders)?,
         Task::RemoveFolder { path } => missing_is_fine(disk.remove_directory(Path::new(path)))?,
     }
@@ -226,6 +236,30 @@ fn remove_files<D: BlockingDisk>(disk: &D, paths: &[String]) -> Result<(), Error
     Ok(())
 }
 
+/// Of the producer snapshots beside `newest` the one before it is kept, in case `newest` is damaged. What cannot be removed stays
+/// until the next seal: it harms nobody.
+fn remove_other_snapshots<D: BlockingDisk>(disk: &D, newest: &Path, end_offset: Offset) {
+    let folder = newest.parent().unwrap_or(Path::new("")).to_string_lossy();
+    let removed = snapshots_in(disk, &folder).and_then(|mut found| {
+        let before = found.iter().copied().filter(|&snapshot| snapshot < end_offset).max();
+        found.retain(|&snapshot| snapshot != end_offset && Some(snapshot) != before);
+        let path_of = |snapshot| snapshot_path(&folder, snapshot);
+        found.into_iter().try_for_each(|snapshot| missing_is_fine(disk.remove(Path::new(&path_of(snapshot)))))
+    });
+    if let Err(error) = removed {
+        tracing::warn!(%error, "old producer snapshots stay for now");
+    }
+}
+
+/// The offsets of a partition's producer snapshots, ascending. None, if there is no such folder.
+fn snapshots_in<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Vec<Offset>, Error> {
+    let entries = match disk.list(Path::new(folder)) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        entries => entries?,
+    };
+    Ok(entries.iter().filter_map(|entry| parse_file_name(&entry.name, SNAPSHOT_SUFFIX)).collect())
+}
+
 /// What a clean stop had no time to remove. What another removal takes meanwhile is no error.
 fn remove_left_over<D: BlockingDisk>(disk: &D, folders: &[String]) -> Result<(), Error> {
     for entry in disk.list(Path::new(""))? {
@@ -256,7 +290,6 @@ fn missing_is_fine(done: Result<(), Error>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Offset;
     use crate::runtime::sim::{SimDisk, SimRandom, SimSteps};
     use crate::storage::partition::segment::{IndexEntry, Segment};
     use crate::storage::side_file::SideFile;
@@ -283,5 +316,39 @@ mod tests {
         assert_eq!(found.1.entries().map(|entry| entry.offset.0).collect::<Vec<_>>(), [100, 200]);
         *bytes.last_mut().unwrap() ^= 1;
         assert!(matches!(read(&bytes), Outcome::Failed(Fault::Io)));
+    }
+
+    fn names(disk: &SimDisk, folder: &str) -> Vec<String> {
+        disk.list(Path::new(folder)).unwrap().into_iter().map(|entry| entry.name).collect()
+    }
+
+    #[test]
+    fn a_seal_leaves_the_newest_producer_snapshot_and_the_one_before_and_a_truncation_none_behind_the_end() {
+        let disk = SimDisk::new(SimSteps::default(), SimRandom::new(1));
+        disk.create_directories(Path::new("t-0")).unwrap();
+        let file = disk.open(Path::new("t-0/segment"), Access::Create, Caching::Buffered).unwrap();
+        let snapshot_at = |end_offset| {
+            let contents = SideFile::of_producers(Offset(end_offset), &[]);
+            (snapshot_path("t-0", Offset(end_offset)), contents)
+        };
+        let seal = |side_files| {
+            let task = Task::Seal { file: FileId(1), bytes: 0, side_files };
+            assert!(matches!(run_task(&disk, &task, Some(&file)).outcome, Outcome::Done));
+        };
+        for end_offset in [10, 20, 30, 40] {
+            seal(vec![snapshot_at(end_offset)]);
+        }
+        assert_eq!(
+            names(&disk, "t-0"),
+            ["00000000000000000030.snapshot", "00000000000000000040.snapshot", "segment"]
+        );
+        // Sealed again, after a failure; and one that has no producers.
+        seal(vec![snapshot_at(40)]);
+        seal(Vec::new());
+        assert_eq!(names(&disk, "t-0").len(), 3);
+        let (paths, folder) = (vec!["t-0/segment".to_owned()], "t-0".to_owned());
+        let task = Task::RemoveTruncated { paths, folder, end_offset: Offset(30) };
+        assert!(matches!(run_task(&disk, &task, None).outcome, Outcome::Done));
+        assert_eq!(names(&disk, "t-0"), ["00000000000000000030.snapshot"]);
     }
 }

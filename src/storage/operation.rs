@@ -3,6 +3,7 @@
 //! The core never waits and never touches a file. It hands out [`Operation`]s; a driver (the shard's ring and its worker
 //! threads, or the simulator) carries them out in any order and at any time, and returns each exactly once as a [`Completion`].
 
+use crate::model::Offset;
 use crate::runtime::memory::AlignedBuffer;
 
 use super::arena::ChunkId;
@@ -64,7 +65,7 @@ pub enum Task {
     /// Give `file` room for `bytes` in all, reading as zeros.
     Allocate { file: FileId, bytes: u64 },
     /// Cut `file` to exactly `bytes` and bring it to stable media; then write the side files (each replaced atomically), which
-    /// whoever carries this out encodes.
+    /// whoever carries this out encodes. Of producer snapshots only the one before a new one is kept beside it.
     Seal { file: FileId, bytes: u64, side_files: Vec<(String, SideFile)> },
     /// Forget `file`.
     Close { file: FileId },
@@ -79,6 +80,8 @@ pub enum Task {
     SetAside { paths: Vec<String> },
     /// Remove files, durable; missing ones are no error.
     RemoveFiles { paths: Vec<String> },
+    /// The same after a truncation to `end_offset`: producer snapshots in `folder` that describe what lay behind it go too.
+    RemoveTruncated { paths: Vec<String>, folder: String, end_offset: Offset },
     /// Remove a folder and all in it; a missing one is no error.
     RemoveFolder { path: String },
     /// Remove from the partitions' `folders` the files with [`ASIDE`], and the folders of deleted partitions.

@@ -18,6 +18,7 @@ use super::checkpoint::{ProducerRecord, SegmentRecord};
 use super::partition::producers::ProducedBatch;
 use super::partition::segment::{IndexEntry, Segment, SegmentIndex};
 use crate::model::crc;
+use crate::model::limits::{OFFSET_MAX, PRODUCER_BATCHES_REMEMBERED};
 use crate::model::number::wide;
 use crate::model::{Offset, ProducerId};
 
@@ -151,6 +152,18 @@ impl SideFile {
     }
 }
 
+impl ProducersFile {
+    fn is_possible(&self) -> bool {
+        let end_offsets =
+            |producer: &ProducerRecord| producer.batches.iter().map(|batch| batch.end_offset).max();
+        (0..=OFFSET_MAX).contains(&self.end_offset)
+            && self.producers.iter().all(|producer| {
+                producer.batches.len() <= PRODUCER_BATCHES_REMEMBERED
+                    && end_offsets(producer).is_none_or(|last| last <= self.end_offset)
+            })
+    }
+}
+
 impl IndexFile {
     /// The index to be kept in memory.
     #[must_use]
@@ -196,7 +209,9 @@ pub fn encode_producers(end_offset: Offset, snapshot: &[(ProducerId, i64, Vec<Pr
 /// [`SideFileError`].
 pub fn decode_producers(bytes: &[u8]) -> Result<ProducersFile, SideFileError> {
     let payload = open(Kind::Producers, bytes)?;
-    rkyv::from_bytes::<ProducersFile, rkyv::rancor::Error>(&payload).map_err(|_| SideFileError::Archive)
+    let file = rkyv::from_bytes::<ProducersFile, rkyv::rancor::Error>(&payload);
+    let file = file.map_err(|_| SideFileError::Archive)?;
+    if file.is_possible() { Ok(file) } else { Err(SideFileError::Numbers) }
 }
 
 fn u32_at(header: &[u8; HEADER_BYTES], at: usize) -> u32 {

@@ -5,8 +5,9 @@ use std::path::Path;
 use ringlog::model::Offset;
 use ringlog::model::batch::BatchHeader;
 use ringlog::runtime::disk::BlockingDisk;
+use ringlog::runtime::sim::SimDisk;
 use ringlog::storage::partition::PartitionLog;
-use ringlog::storage::partition::segment::parse_file_name;
+use ringlog::storage::partition::segment::{SNAPSHOT_SUFFIX, parse_file_name};
 use ringlog::storage::shard::{Event, ReadError, ReadPiece, Searched, TimestampSearch};
 
 use crate::batches::Stored;
@@ -65,6 +66,9 @@ impl World {
             model.folder,
             log.high_watermark()
         );
+        if !clean {
+            check_snapshots(&self.disk, &model.folder, end)?;
+        }
         let candidates = model.log.iter().chain(&model.cut_away).filter(|batch| batch.end() > start);
         let candidates: Vec<Stored> = candidates.cloned().collect();
         check_batches(&model.folder, log, found, &candidates)?;
@@ -283,6 +287,15 @@ struct Seen {
     last_end: i64,
     clean: bool,
     arena_gone: bool,
+}
+
+/// No snapshot of producers may tell of batches that are not there: it would be believed once others are in their place.
+fn check_snapshots(disk: &SimDisk, folder: &str, end: i64) -> Checked<()> {
+    let entries = disk.list(Path::new(folder)).unwrap_or_default();
+    let found = entries.iter().filter_map(|entry| parse_file_name(&entry.name, SNAPSHOT_SUFFIX));
+    let behind = found.max().filter(|newest| newest.0 > end);
+    ensure!(behind.is_none(), "{folder}: it ends at {end}, and has a producer snapshot of {behind:?}");
+    Ok(())
 }
 
 impl PartitionModel {

@@ -207,6 +207,15 @@ pub fn file_name(base_offset: Offset, suffix: &str) -> String {
     format!("{:020}.{suffix}", base_offset.0)
 }
 
+/// Ends the names of producer snapshots; what stands before it is the offset at which the log ended.
+pub const SNAPSHOT_SUFFIX: &str = "snapshot";
+
+/// Path of the producer snapshot at `end_offset` in a partition's folder.
+#[must_use]
+pub fn snapshot_path(folder: &str, end_offset: Offset) -> String {
+    format!("{folder}/{}", file_name(end_offset, SNAPSHOT_SUFFIX))
+}
+
 /// Name and content of the file that says whose folder it is; Kafka's own.
 #[must_use]
 pub fn metadata_file(topic_id: TopicId) -> (String, Vec<u8>) {

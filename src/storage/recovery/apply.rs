@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
-use super::{KnownPartition, RecoveryError};
+use super::{KnownPartition, RecoveryError, snapshots};
 use crate::model::Offset;
 use crate::model::batch::{BatchHeader, HEADER_BYTES};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
-use crate::storage::partition::segment::{file_name, metadata_file, parse_file_name};
+use crate::storage::partition::segment::{SNAPSHOT_SUFFIX, file_name, metadata_file, parse_file_name};
 
 /// Handles open at once.
 const OPEN_FILES_MAX: usize = 128;
@@ -75,17 +75,22 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         }
     }
 
-    /// Cuts the segment at `position`; later segments go, unless they were begun after the truncation (newer epoch).
+    /// Cuts the segment at `position`, where the log then ends at `end_offset`; later segments go, unless they were begun after the
+    /// truncation (newer epoch).
     pub(super) fn truncate(
         &mut self,
         known: &KnownPartition,
         segment: i64,
         position: u64,
         leader_epoch: i32,
+        end_offset: i64,
     ) -> Result<(), RecoveryError> {
         self.claim_folder(known)?;
         let folder = known.folder.as_str();
-        for entry in self.disk.list(Path::new(folder))? {
+        let entries = self.disk.list(Path::new(folder))?;
+        let snapshots = entries.iter().filter_map(|entry| parse_file_name(&entry.name, SNAPSHOT_SUFFIX));
+        snapshots::remove_behind(self.disk, folder, snapshots, Offset(end_offset))?;
+        for entry in entries {
             let Some(base) = parse_file_name(&entry.name, "log") else { continue };
             if entry.kind != EntryKind::File || base < Offset(segment) {
                 continue;

@@ -14,6 +14,7 @@ mod hindsight;
 mod partition;
 mod replay;
 mod scan;
+mod snapshots;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};

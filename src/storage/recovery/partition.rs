@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::scan::{Expected, scan};
+use super::snapshots;
 use super::{KnownPartition, RecoveryError, RecoveryOptions, RecoveryReport};
 use crate::model::limits::{OFFSET_MAX, PRODUCERS_PER_PARTITION_MAX, PRODUCERS_PER_SHARD_MAX};
 use crate::model::{Durability, LeaderEpoch, Offset, ProducerId};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
-use crate::storage::checkpoint::{CheckpointPartition, SegmentRecord};
-use crate::storage::partition::producers::ProducedBatch;
-use crate::storage::partition::segment::{FileState, Segment, SegmentIndex, file_name, parse_file_name};
+use crate::storage::checkpoint::{CheckpointPartition, ProducerRecord, SegmentRecord};
+use crate::storage::partition::producers::{ProducedBatch, Producers};
+use crate::storage::partition::segment::{
+    FileState, SNAPSHOT_SUFFIX, Segment, SegmentIndex, file_name, parse_file_name,
+};
 use crate::storage::partition::{PartitionLog, reservation_end};
 use crate::storage::seeded_bug::{SeededBug, planted};
 use crate::storage::side_file;
@@ -45,11 +48,13 @@ pub(super) fn recover<D: BlockingDisk>(
     options: &RecoveryOptions,
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
-    let mut found = list_segments(disk, &known.folder)?;
+    let Listed { segments: mut found, snapshots } = list_files(disk, &known.folder)?;
     let fresh = CheckpointPartition::fresh(known.topic_partition);
     let state = state.unwrap_or(&fresh);
     let segments = VecDeque::new();
-    let mut recovery = Recovery { disk, known, state, unsure, options, report, segments };
+    let producers_from = Offset(state.flushed_offset);
+    let mut recovery =
+        Recovery { disk, known, state, unsure, options, report, segments, snapshots, producers_from };
     recovery.remove_deleted(&mut found)?;
     match recovery.trusted(&found) {
         Ok(first) => recovery.scan_from(&found, first),
@@ -168,6 +173,10 @@ struct Recovery<'a, D> {
     options: &'a RecoveryOptions,
     report: &'a mut RecoveryReport,
     segments: VecDeque<Segment>,
+    /// Offsets of the producer snapshots.
+    snapshots: Vec<Offset>,
+    /// What producers did before it is known, without the batches.
+    producers_from: Offset,
 }
 
 impl<D: BlockingDisk> Recovery<'_, D> {
@@ -256,16 +265,12 @@ impl<D: BlockingDisk> Recovery<'_, D> {
     /// Scans the segments from the recovery point on, cuts at the first batch that does not hold, removes what follows. Nothing is
     /// touched before it is clear that all that was on stable media is there: damage is for people to look at.
     fn scan_from(mut self, found: &[(Offset, u64)], first: usize) -> Result<PartitionLog, RecoveryError> {
-        let mut log = with_segments(self.known, VecDeque::new(), Offset::ZERO);
-        restore(&mut log, self.state);
-        log.epochs.truncate(Offset(self.state.recovery_offset));
         let found = found.get(first..).unwrap_or_default();
-        let (kept, end_offset) = match self.scan_all(found, &mut log)? {
+        let (mut log, kept, end_offset) = match self.scan_behind_snapshot(found)? {
             Ok(scanned) => scanned,
             Err(Damage { reason }) => return Ok(offline(self.known, Some(self.state), reason, self.report)),
         };
         let start = Offset(self.state.log_start_offset);
-        let end_offset = end_offset.max(start);
         if end_offset.0 < self.state.flushed_offset {
             let known = self.state.flushed_offset;
             let reason = format!("the log ends at {end_offset}, it was on stable media up to {known}");
@@ -279,12 +284,48 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         for (segment, length) in kept {
             self.take(segment, length)?;
         }
+        let snapshots = std::mem::take(&mut self.snapshots);
+        snapshots::remove_behind(self.disk, &self.known.folder, snapshots, end_offset)?;
         self.disk_sync()?;
         let mut recovered = with_segments(self.known, std::mem::take(&mut self.segments), end_offset);
         recovered.producers = log.producers;
         recovered.epochs = log.epochs;
         recovered.log_start_offset = recovered.log_start_offset.max(start);
         Ok(recovered)
+    }
+
+    /// Scans the segments, with the producers that the checkpoint knows or, where one cannot be used, the newest snapshot of what is
+    /// still there. Returns epochs and producers in a log without segments, what is good of each segment, and where the log ends.
+    fn scan_behind_snapshot(
+        &mut self,
+        found: &[(Offset, u64)],
+    ) -> Result<Result<(PartitionLog, Kept, Offset), Damage>, RecoveryError> {
+        let known_until = Offset(self.state.flushed_offset);
+        let mut before = Offset(i64::MAX);
+        loop {
+            let mut log = with_segments(self.known, VecDeque::new(), Offset::ZERO);
+            restore(&mut log, self.state);
+            log.epochs.truncate(Offset(self.state.recovery_offset));
+            self.producers_from = known_until;
+            if self.unsure
+                && let Some((end_offset, producers)) =
+                    snapshots::newest(self.disk, &self.known.folder, &self.snapshots, known_until, before)
+            {
+                self.producers_from = end_offset;
+                log.producers = Producers::default();
+                restore_producers(&mut log.producers, &producers);
+            }
+            let (kept, end_offset) = match self.scan_all(found, &mut log)? {
+                Ok(scanned) => scanned,
+                Err(damage) => return Ok(Err(damage)),
+            };
+            let end_offset = end_offset.max(Offset(self.state.log_start_offset));
+            if end_offset >= self.producers_from || self.producers_from == known_until {
+                return Ok(Ok((log, kept, end_offset)));
+            }
+            // It tells of batches that are not there any more.
+            before = self.producers_from;
+        }
     }
 
     /// Scans the segments up to the first that is not the next one. Returns what is good of each, with its file's length, and
@@ -357,11 +398,11 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         let file = self.open(base)?;
         let interval = self.known.config.index_interval_bytes;
         let now_ms = self.options.now_ms;
-        let flushed_offset = Offset(self.state.flushed_offset);
+        let producers_from = self.producers_from;
         let scanned = scan(&file, from, expected, |header, at| {
             segment.note_batch(header, at, interval);
             log.epochs.note(header.leader_epoch, header.base_offset);
-            if header.is_idempotent() && header.base_offset >= flushed_offset {
+            if header.is_idempotent() && header.base_offset >= producers_from {
                 log.producers.note(header, now_ms.min(header.max_timestamp.max(0)), Offset(i64::MAX));
                 log.producers.forget_idle(PRODUCERS_PER_PARTITION_MAX, Offset(i64::MAX));
             }
@@ -445,12 +486,16 @@ fn restore(log: &mut PartitionLog, state: &CheckpointPartition) {
     for &(epoch, offset) in &state.epochs {
         log.epochs.note(LeaderEpoch(epoch), Offset(offset));
     }
-    for producer in &state.producers {
-        let batches: Vec<ProducedBatch> = producer.batches.iter().map(Into::into).collect();
-        log.producers.restore(ProducerId(producer.producer_id), producer.last_append_ms, batches);
-    }
-    log.producers.forget_idle(PRODUCERS_PER_PARTITION_MAX, Offset(i64::MAX));
+    restore_producers(&mut log.producers, &state.producers);
     log.log_start_offset = log.log_start_offset.max(Offset(state.log_start_offset));
+}
+
+fn restore_producers(producers: &mut Producers, records: &[ProducerRecord]) {
+    for producer in records {
+        let batches: Vec<ProducedBatch> = producer.batches.iter().map(Into::into).collect();
+        producers.restore(ProducerId(producer.producer_id), producer.last_append_ms, batches);
+    }
+    producers.forget_idle(PRODUCERS_PER_PARTITION_MAX, Offset(i64::MAX));
 }
 
 fn push_segment(segments: &mut VecDeque<Segment>, record: &SegmentRecord) {
@@ -469,24 +514,30 @@ fn push_segment(segments: &mut VecDeque<Segment>, record: &SegmentRecord) {
     segments.push_back(segment);
 }
 
-/// The folder's segments in order, with their files' lengths.
-fn list_segments<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Vec<(Offset, u64)>, RecoveryError> {
+/// What of a partition's folder recovery looks at.
+#[derive(Default)]
+struct Listed {
+    /// In order, with their files' lengths.
+    segments: Vec<(Offset, u64)>,
+    /// Offsets of the producer snapshots.
+    snapshots: Vec<Offset>,
+}
+
+fn list_files<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Listed, RecoveryError> {
+    let mut listed = Listed::default();
     let entries = match disk.list(Path::new(folder)) {
-        Ok(entries) => entries,
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
+        Err(error) if error.is_not_found() => Vec::new(),
+        entries => entries?,
     };
-    let mut found = Vec::new();
-    for entry in entries {
-        if entry.kind == EntryKind::File
-            && let Some(base) = parse_file_name(&entry.name, "log")
-        {
+    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
+        if let Some(base) = parse_file_name(&entry.name, "log") {
             let path = format!("{folder}/{}", entry.name);
             let length = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?.length()?;
-            found.push((base, length));
+            listed.segments.push((base, length));
         }
+        listed.snapshots.extend(parse_file_name(&entry.name, SNAPSHOT_SUFFIX));
     }
-    Ok(found)
+    Ok(listed)
 }
 
 #[cfg(test)]

@@ -196,7 +196,8 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
             }
             kind::TRUNCATE if !covered => {
                 if !hindsight.is_done(id, header) {
-                    self.files.truncate(known, header.segment, header.position, header.leader_epoch)?;
+                    let (segment, position) = (header.segment, header.position);
+                    self.files.truncate(known, segment, position, header.leader_epoch, header.base_offset)?;
                 }
                 self.keep_original(id);
                 if let Some(state) = self.states.get_mut(&id) {

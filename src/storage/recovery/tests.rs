@@ -1,5 +1,7 @@
 //! Recovery of files that a test has made and damaged: what may have been acknowledged stays.
 
+mod producers;
+
 use super::held::HeldWriter;
 use super::*;
 use crate::model::batch::{BatchHeader, HEADER_BYTES, crc_of};

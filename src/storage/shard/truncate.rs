@@ -185,7 +185,9 @@ impl<M: ArenaMemory> ShardLog<M> {
     fn begin_cut(&mut self, slot: PartitionSlot, remove: Vec<String>) {
         let Some(partition) = self.partition_mut(slot) else { return };
         partition.hold = Some(Hold::Cutting { removing: true });
-        self.task(Lane::Files, Task::RemoveFiles { paths: remove }, Purpose::Remove { slot });
+        let (folder, end_offset) = (partition.folder.clone(), partition.log_end_offset);
+        let task = Task::RemoveTruncated { paths: remove, folder, end_offset };
+        self.task(Lane::Files, task, Purpose::Remove { slot });
         self.pump(slot);
     }
 

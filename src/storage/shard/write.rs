@@ -11,7 +11,7 @@ use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
 use crate::storage::arena::ChunkId;
 use crate::storage::operation::{FileId, Lane, Operation, Task, WritePiece};
 use crate::storage::partition::PartitionLog;
-use crate::storage::partition::segment::{FileState, Segment, file_name};
+use crate::storage::partition::segment::{FileState, Segment, file_name, snapshot_path};
 use crate::storage::seeded_bug::{SeededBug, planted};
 use crate::storage::side_file::{SEALED_INDEX_INTERVAL_BYTES, SideFile};
 
@@ -220,8 +220,8 @@ impl<M: ArenaMemory> ShardLog<M> {
         let mut side_files = vec![(format!("{folder}/{}", file_name(base_offset, "index")), index)];
         if !partition.producers.is_empty() {
             let snapshot = partition.producers.snapshot(flushed_offset);
-            let name = format!("{folder}/{}", file_name(flushed_offset, "snapshot"));
-            side_files.push((name, SideFile::of_producers(flushed_offset, &snapshot)));
+            let path = snapshot_path(&folder, flushed_offset);
+            side_files.push((path, SideFile::of_producers(flushed_offset, &snapshot)));
         }
         let purpose = Purpose::Seal { slot, segment: base_offset };
         self.task(Lane::Files, Task::Seal { file, bytes, side_files }, purpose);

@@ -2,6 +2,7 @@
 
 use super::{Answer, Owner};
 use crate::broker::purgatory::fetch::{FetchOutcome, FetchPart, FetchTopicPart, PendingFetch, Waited};
+use crate::broker::shards::ConnectionId;
 use crate::model::LeaderEpoch;
 use crate::model::error_code::ErrorCode;
 use crate::model::number::{index, wide};
@@ -109,7 +110,25 @@ fn wait<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch, bytes: Ve
         let log = part.slot.and_then(|slot| owner.log.partition(slot));
         part.waited = Waited { bytes, end: log.map_or(0, PartitionLog::high_watermark_end) };
     }
+    let was_pressed = owner.fetches.has_held_back();
     owner.fetches.insert(fetch, held_back);
+    tell_pressed(owner, was_pressed);
+}
+
+/// Whoever has replies that wait behind a fetch is to know that they are wanted. While fetches are held back none is read, so that
+/// no more such replies come.
+fn tell_pressed<M: ArenaMemory>(owner: &mut Owner<M>, was_pressed: bool) {
+    if !was_pressed && owner.fetches.has_held_back() {
+        owner.answers.push_back(Answer::Pressed);
+    }
+}
+
+/// Answers the fetches of the connection before that request with what there is.
+pub(super) fn hasten<M: ArenaMemory>(owner: &mut Owner<M>, connection: ConnectionId, before: u64) {
+    for fetch in owner.fetches.take_of(connection, before) {
+        let (parts, gathered) = gather(owner, &fetch);
+        answer(owner, fetch, parts, gathered);
+    }
 }
 
 fn records_bytes(records: Option<&Records<'_>>) -> u64 {
@@ -234,7 +253,9 @@ pub(super) fn handle_advanced<M: ArenaMemory>(owner: &mut Owner<M>, slot: Partit
     }
     // Where nothing would be read, it is not tried before replies hold less.
     if owner.reply_bytes_left() < REPLY_BYTES_MIN {
+        let was_pressed = owner.fetches.has_held_back();
         owner.fetches.hold_back(slot);
+        tell_pressed(owner, was_pressed);
         return;
     }
     let Some(log) = owner.log.partition(slot) else { return };
@@ -253,12 +274,16 @@ pub(super) fn handle_ready<M: ArenaMemory>(owner: &mut Owner<M>, slot: Partition
 
 /// Replies hold less than they did: fetches that were not read for their sake are.
 pub(super) fn handle_released<M: ArenaMemory>(owner: &mut Owner<M>) {
+    let mut has_answered = false;
     while owner.fetches.has_held_back()
         && owner.reply_bytes_left() >= REPLY_BYTES_MIN
         && let Some(fetch) = owner.fetches.poll_held_back()
     {
         try_answer(owner, fetch);
+        has_answered = true;
     }
+    // What was answered now may wait behind another one.
+    tell_pressed(owner, !has_answered);
 }
 
 /// Answers all fetches with what there is, whatever is still on its way from the disk.

@@ -47,6 +47,8 @@ pub enum Ask<'f> {
     /// Nobody waits for it any more.
     Abandon(PendingId),
     Fetch(PendingFetch),
+    /// Answer what the connection has asked before this request with what there is: replies behind it hold what others want.
+    Hasten(ConnectionId, u64),
     ListOffsets(PendingList),
     /// The connection is gone; its appends stay until they are acknowledged, since they are in the log.
     Forget(ConnectionId),
@@ -63,6 +65,8 @@ pub enum Answer {
     Stalled(ConnectionId, PendingId),
     /// What had found no room may be tried again.
     Room,
+    /// Replies hold so much that a fetch is not read: none that holds something shall wait behind another fetch.
+    Pressed,
     Fetched(PendingFetch, FetchOutcome),
     Listed(PendingList),
 }
@@ -111,6 +115,7 @@ impl<M: ArenaMemory> Owner<M> {
         match ask {
             Ask::Append(append, body) => produce::append(self, append, body),
             Ask::Resume(pending, frame) => produce::resume(self, pending, frame),
+            Ask::Hasten(connection, before) => fetch::hasten(self, connection, before),
             Ask::Abandon(pending) => drop(self.produces.remove(pending)),
             Ask::Fetch(fetch) => fetch::fetch(self, fetch),
             Ask::ListOffsets(list) => list_offsets::list(self, list),

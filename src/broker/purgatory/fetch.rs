@@ -181,6 +181,15 @@ impl Fetches {
         self.remove(id)
     }
 
+    /// Takes out the fetches that the connection has asked for before this request.
+    pub fn take_of(&mut self, connection: ConnectionId, before: u64) -> Vec<PendingFetch> {
+        let is_meant =
+            |fetch: &PendingFetch| fetch.request.connection == connection && fetch.request.request < before;
+        let of_it = self.waiting.iter().filter(|(_, fetch)| is_meant(fetch));
+        let ids: Vec<FetchId> = of_it.map(|(&id, _)| id).collect();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
     /// Forgets the fetches of a connection that is gone: nobody waits for them.
     pub fn forget(&mut self, connection: ConnectionId) {
         let of_it =

@@ -266,6 +266,7 @@ impl<M: ArenaMemory> Shard<M> {
                 Answer::Appended(append) => handlers::data::produce::answer(self, append),
                 Answer::Fetched(fetch, outcome) => handlers::data::fetch::answer(self, &fetch, outcome),
                 Answer::Listed(list) => handlers::data::list_offsets::answer(self, &list),
+                Answer::Pressed => self.hasten_blocking(),
                 Answer::Room => self.resumable = self.stalled.len(),
                 Answer::Stalled(id, pending) => {
                     if let Some(seat) = self.seat(id) {
@@ -276,6 +277,17 @@ impl<M: ArenaMemory> Shard<M> {
             }
         }
         self.taking_answers = false;
+    }
+
+    /// Others wait for what replies hold: those that wait for replies to fetches before them are to leave.
+    fn hasten_blocking(&mut self) {
+        for (index, seat) in (0..).zip(&self.seats) {
+            let blocked = seat.connection.as_ref().and_then(Connection::last_blocked);
+            if let Some(request) = blocked {
+                let id = ConnectionId { index, generation: seat.generation };
+                self.owner.handle(Ask::Hasten(id, request));
+            }
+        }
     }
 
     /// The connection is to be closed, without an answer to its request.

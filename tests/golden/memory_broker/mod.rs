@@ -6,6 +6,7 @@ mod bounds;
 mod fetches;
 mod flushes;
 mod full_disk;
+mod pressed;
 mod retention;
 mod rolls;
 mod searches;
@@ -176,6 +177,11 @@ impl MemoryBroker {
     /// From now on no removal comes to its end.
     pub const fn hold_removals(&mut self) {
         self.holds_removals = true;
+    }
+
+    /// Whether replies that are not taken keep others from theirs.
+    pub fn is_pressed(&self) -> bool {
+        self.shard.is_pressed()
     }
 
     /// Whether a stop has nothing to wait for any more.

@@ -10,21 +10,22 @@ use ringlog::storage::shard::ShardOptions;
 use std::time::Duration;
 
 /// Segments are closed soon after they are begun, and their records leave the memory.
-const TO_DISK: &str = "node.id=0\nlog.roll.ms=1\nlog.retention.check.interval.ms=100\nlog.retention.ms=-1\n";
-const NAME: &str = "slow-000000000-001";
+pub const TO_DISK: &str =
+    "node.id=0\nlog.roll.ms=1\nlog.retention.check.interval.ms=100\nlog.retention.ms=-1\n";
+pub const NAME: &str = "slow-000000000-001";
 
-fn broker(settings: &str, options: ShardOptions) -> MemoryBroker {
+pub fn broker(settings: &str, options: ShardOptions) -> MemoryBroker {
     let mut broker = MemoryBroker::with_options(settings, options);
     Script::run(&mut broker, |script| assert_eq!(script.topic("slow", 2, &[]), NAME));
     broker
 }
 
-fn large() -> Vec<u8> {
+pub fn large() -> Vec<u8> {
     packed(Codec::None, &[1_000], &[7; 100_000])
 }
 
 /// A fetch of one partition that waits up to a minute for a byte.
-fn fetch(broker: &mut MemoryBroker, partition: i32, fetch_offset: i64) {
+pub fn fetch(broker: &mut MemoryBroker, partition: i32, fetch_offset: i64) {
     let partitions = vec![FetchPartition {
         partition,
         fetch_offset,
@@ -44,7 +45,7 @@ fn fetch(broker: &mut MemoryBroker, partition: i32, fetch_offset: i64) {
 }
 
 /// Two large batches on disk, no more in memory, and a disk that takes its time.
-fn broker_that_reads_slowly() -> MemoryBroker {
+pub fn broker_that_reads_slowly() -> MemoryBroker {
     let options = ShardOptions { retained_bytes: 0, ..ShardOptions::default() };
     let mut broker = broker(TO_DISK, options);
     append(&mut broker, NAME, 0, &large());

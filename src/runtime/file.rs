@@ -4,7 +4,7 @@
 //! or *buffered* (any bytes, through the page cache). Where the file system has no direct I/O a handle asked for
 //! as direct is buffered instead, and says so. It refuses to know what the file holds.
 
-#![expect(unsafe_code, reason = "fallocate")]
+#![expect(unsafe_code, reason = "fallocate, fadvise")]
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -31,7 +31,8 @@ pub enum Access {
 /// Whether the page cache stands between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
-    /// Any position, length and memory; the kernel caches.
+    /// Any position, length and memory; the kernel caches. What it held of the file before is let go of at the open, unless
+    /// it is still to be written: after a failed flush a cache shows what no device has, and the next flush succeeds.
     Buffered,
     /// Whole blocks from aligned memory, straight to the device.
     Direct,
@@ -89,6 +90,10 @@ impl FileHandle {
             },
         };
         let (file, direct) = opened.map_err(|source| Error::disk(DiskAction::Open, path, source))?;
+        if caching == Caching::Buffered {
+            // SAFETY: the descriptor is open; no memory is passed. Advice that is not taken changes nothing.
+            unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+        }
         Ok(Self { file, path: path.to_owned(), direct })
     }
 
@@ -193,4 +198,52 @@ pub(in crate::runtime) fn free_bytes(path: &Path) -> Result<u64> {
         return Err(failed(io::Error::last_os_error()));
     }
     Ok(report.f_bavail.saturating_mul(report.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the first block is in the page cache; `None` where the kernel does not say.
+    fn is_cached(file: &File) -> Option<bool> {
+        let mut byte = 0_u8;
+        let to = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        // SAFETY: one piece of memory of one byte, writable, that outlives the call.
+        let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const to, 1, 0, libc::RWF_NOWAIT) };
+        match (read, io::Error::last_os_error().raw_os_error()) {
+            (1, _) => Some(true),
+            (_, Some(libc::EAGAIN)) => Some(false),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_buffered_open_lets_go_of_what_the_cache_held() {
+        let path = std::env::temp_dir().join(format!("ringlog-file-{}", std::process::id()));
+        let file = FileHandle::open(&path, Access::Create, Caching::Buffered).unwrap();
+        file.write_at(0, &[1; 4096]).unwrap();
+        file.sync().unwrap();
+        let before = is_cached(&file.file);
+        let again = FileHandle::open(&path, Access::Read, Caching::Buffered).unwrap();
+        let after = is_cached(&again.file);
+        std::fs::remove_file(&path).unwrap();
+        // A file system in memory keeps what it has.
+        if before == Some(true) && !is_memory(path.parent().unwrap()) {
+            assert_eq!(after, Some(false));
+        }
+    }
+
+    fn is_memory(path: &Path) -> bool {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let mut found: Vec<(&str, &str)> = mounts
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split(' ').skip(1);
+                Some((words.next()?, words.next()?))
+            })
+            .filter(|(mount, _)| path.starts_with(mount))
+            .collect();
+        found.sort_by_key(|(mount, _)| mount.len());
+        found.last().is_some_and(|(_, kind)| ["tmpfs", "ramfs", "overlay"].contains(kind))
+    }
 }

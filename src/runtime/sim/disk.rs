@@ -186,7 +186,7 @@ impl BlockingDisk for SimDisk {
         Ok(entries.collect())
     }
 
-    fn open(&self, path: &Path, access: Access, _caching: Caching) -> Result<SimFile> {
+    fn open(&self, path: &Path, access: Access, caching: Caching) -> Result<SimFile> {
         let mut state = self.state();
         let place = state.place(path)?;
         let inode = match (state.names.get(&place), access) {
@@ -212,6 +212,12 @@ impl BlockingDisk for SimDisk {
             }
             _ => return Err(missing(DiskAction::Open, path)),
         };
+        if caching == Caching::Buffered {
+            let state = &mut *state;
+            if let Some(found) = state.inodes.get_mut(&inode) {
+                found.forget_cache(&mut state.random);
+            }
+        }
         Ok(SimFile { disk: self.clone(), inode, path: path.to_owned() })
     }
 
@@ -319,20 +325,21 @@ impl BlockingFile for SimFile {
         }
         let step = state.step(DiskAction::Write, &self.path);
         let mut random = state.random.fork();
+        let dead = step.is_err() && state.steps.are_over();
         let inode = state.inode(self);
+        if !dead {
+            inode.note_cached(position, wide(bytes.len()));
+        }
         match step {
-            Ok(Go::On) => {
-                inode.write(position, bytes, || true);
-                inode.note_cached(position, wide(bytes.len()));
-            }
+            Ok(Go::On) => inode.write(position, bytes, || true),
             Ok(Go::Perhaps) => {
                 inode.write(position, bytes, || random.coin());
                 return Err(broken(DiskAction::Write, &self.path));
             }
             Err(error) => {
-                if !state.steps.are_over() {
+                if !dead {
                     // A write that fails may have arrived in part.
-                    state.inode(self).write(position, bytes, || random.coin());
+                    inode.write(position, bytes, || random.coin());
                 }
                 return Err(error);
             }

@@ -270,6 +270,7 @@ impl World {
             Ok(recovered) => {
                 trace!("recovered: {:?}", recovered.report);
                 let offline = &recovered.report.offline;
+                ensure!(recovered.report.damaged_streams == 0, "a commit log is taken for damaged");
                 ensure!(offline.is_empty() || self.faults != SimFaults::default(), "offline: {offline:?}");
                 Ok(recovered)
             }

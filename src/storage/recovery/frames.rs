@@ -13,6 +13,9 @@ use crate::storage::commit_log::frame::{FRAME_HEADER_BYTES, FrameHeader, frame_b
 pub(super) const WINDOW_BYTES: usize = 2 * GROUP_BYTES_MAX;
 const _: () = assert!(GROUP_BYTES_MAX + BLOCK_BYTES <= WINDOW_BYTES);
 
+/// Most groups that `commit.log.depth` lets be in flight.
+pub(super) const GROUPS_IN_FLIGHT_MAX: usize = 16;
+
 /// A part of a file, used for one file after another.
 pub(super) struct Window {
     buffer: AlignedBuffer,
@@ -74,10 +77,7 @@ impl<'a, F: BlockingFile> Frames<'a, F> {
     pub(super) fn next_frame(&mut self) -> crate::runtime::Result<Option<(FrameHeader, &[u8])>> {
         let header = loop {
             let found = self.window.header_at(self.file, self.length, self.position)?;
-            let in_order = |header: &FrameHeader| {
-                header.incarnation == self.incarnation && header.sequence == self.next_sequence
-            };
-            if let Some(header) = found.filter(in_order) {
+            if let Some(header) = found.filter(|header| self.is_next(header)) {
                 break header;
             }
             // A group ends with zeros up to its block's end; the next one begins on a block.
@@ -96,6 +96,10 @@ impl<'a, F: BlockingFile> Frames<'a, F> {
         Ok(own.map(|header| self.take(header)))
     }
 
+    const fn is_next(&self, header: &FrameHeader) -> bool {
+        header.incarnation == self.incarnation && header.sequence == self.next_sequence
+    }
+
     fn take(&mut self, header: FrameHeader) -> (FrameHeader, &[u8]) {
         let body_bytes = index(u64::from(header.body_bytes));
         let from = self.position.saturating_add(wide(FRAME_HEADER_BYTES));
@@ -108,6 +112,33 @@ impl<'a, F: BlockingFile> Frames<'a, F> {
     /// Sequence number of the frame that would come next.
     pub(super) const fn next_sequence(&self) -> u64 {
         self.next_sequence
+    }
+
+    /// Position behind the last frame.
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Groups of this use of the file, with later frames than those before, at and behind the position. Looks at
+    /// [`GROUPS_IN_FLIGHT_MAX`] of the largest groups and no further, and stops when it knows of one more than that.
+    pub(super) fn count_groups(&mut self) -> crate::runtime::Result<usize> {
+        let end = self.position.saturating_add(wide(GROUPS_IN_FLIGHT_MAX * GROUP_BYTES_MAX)).min(self.length);
+        let mut groups = 0;
+        while self.position < end && groups <= GROUPS_IN_FLIGHT_MAX {
+            let found = self.window.header_at(self.file, self.length, self.position)?;
+            let is_later = |header: &FrameHeader| {
+                header.incarnation == self.incarnation && header.sequence >= self.next_sequence
+            };
+            let mut next = found.filter(is_later);
+            groups += usize::from(next.is_some());
+            while let Some(header) = next {
+                self.take(header);
+                let found = self.window.header_at(self.file, self.length, self.position)?;
+                next = found.filter(|header| self.is_next(header));
+            }
+            self.position = self.position.saturating_add(1).next_multiple_of(wide(BLOCK_BYTES));
+        }
+        Ok(groups)
     }
 }
 

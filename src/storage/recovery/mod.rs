@@ -80,6 +80,8 @@ pub struct RecoveryReport {
     pub clean: bool,
     pub frames_applied: u64,
     pub chunks_applied: u64,
+    /// Commit logs of which a part that was durable is missing, by what lies behind it.
+    pub damaged_streams: u32,
     /// The memory of the last life was there.
     pub arena_found: bool,
     pub bytes_scanned: u64,
@@ -241,6 +243,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     let report = &mut recovered.report;
     report.frames_applied = replayed.frames_applied;
     report.chunks_applied = replayed.chunks_applied;
+    report.damaged_streams = replayed.damaged_streams;
     report.arena_found = !sources.arenas.is_empty();
     let shard_count = last.base.as_ref().map_or(u32::from(sources.incarnation.is_some()), |base| base.shard);
     report.arena_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::SegmentFiles;
 use super::chunks::{Piece, lay_over};
+use super::frames::GROUPS_IN_FLIGHT_MAX;
 use super::held::{HeldWriter, for_each_held};
 use super::hindsight::Hindsight;
 use super::scan::Expected;
-use super::streams::Stream;
+use super::streams::{Stream, StreamEnd};
 use super::{KnownPartition, RecoveryError};
 use crate::model::number::{index, wide};
 use crate::model::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
@@ -42,6 +43,7 @@ pub(super) struct Replay<'a, D: BlockingDisk> {
     files: SegmentFiles<'a, D>,
     pub(super) frames_applied: u64,
     pub(super) chunks_applied: u64,
+    damaged_streams: u32,
     /// Partitions of which chunks have the end and nobody has what comes before it.
     with_gaps: BTreeSet<TopicPartition>,
 }
@@ -51,6 +53,7 @@ pub(super) struct Replay<'a, D: BlockingDisk> {
 pub(super) struct Replayed {
     pub(super) frames_applied: u64,
     pub(super) chunks_applied: u64,
+    pub(super) damaged_streams: u32,
     /// Folders whose partitions lack something, with the reasons. Their states are as before.
     pub(super) damaged: BTreeMap<String, String>,
     /// Partitions of which more is known than whether the last life's memory was found: whether that of the last life that served
@@ -75,6 +78,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
             files,
             frames_applied: 0,
             chunks_applied: 0,
+            damaged_streams: 0,
             with_gaps: BTreeSet::new(),
         }
     }
@@ -100,7 +104,9 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
             })?;
         }
         self.apply_pieces(pieces)?;
-        let Self { by_id, states, originals, files, frames_applied, chunks_applied, with_gaps, .. } = self;
+        let Self { by_id, states, originals, files, with_gaps, .. } = self;
+        let (frames_applied, chunks_applied) = (self.frames_applied, self.chunks_applied);
+        let damaged_streams = self.damaged_streams;
         memory_lost.extend(with_gaps.into_iter().map(|id| (id, true)));
         let damaged = files.finish()?;
         for (id, original) in originals {
@@ -111,7 +117,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                 None => {}
             }
         }
-        Ok(Replayed { frames_applied, chunks_applied, damaged, memory_lost })
+        Ok(Replayed { frames_applied, chunks_applied, damaged_streams, damaged, memory_lost })
     }
 
     fn replay_held(
@@ -155,8 +161,35 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
             hindsight.note(id_of_frame(header), header);
             Ok(())
         })?;
-        stream
-            .for_each_frame(disk, oldest_sequence, |header, body| self.replay_frame(header, body, &hindsight))
+        let end = stream.for_each_frame(disk, oldest_sequence, |header, body| {
+            self.replay_frame(header, body, &hindsight)
+        })?;
+        self.report_end(stream, end)
+    }
+
+    /// Says what lies behind the end of a stream, if it is of the same life.
+    fn report_end(&mut self, stream: &Stream, end: StreamEnd) -> Result<(), RecoveryError> {
+        let groups = stream.groups_behind(self.disk, end)?;
+        let (path, position, frame) = (stream.path(end), end.position, end.next_sequence);
+        if groups > GROUPS_IN_FLIGHT_MAX {
+            self.damaged_streams += 1;
+            tracing::error!(
+                path,
+                position,
+                frame,
+                "the commit log is damaged: a frame that was durable is missing, and nothing behind it is read; what \
+                 neither the segments nor the memory have of that is lost"
+            );
+        } else if groups > 0 {
+            tracing::warn!(
+                path,
+                position,
+                frame,
+                groups,
+                "the commit log ends before its last groups: they were in flight together, or the device lost one"
+            );
+        }
+        Ok(())
     }
 
     fn replay_frame(

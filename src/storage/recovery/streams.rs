@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::RecoveryError;
-use super::frames::{Frames, Window};
+use super::frames::{Frames, GROUPS_IN_FLIGHT_MAX, Window};
 use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::wide;
 use crate::runtime::disk::{BlockingDisk, EntryKind};
@@ -21,13 +21,23 @@ pub(super) struct Stream {
     files: BTreeMap<u64, (FileHeader, String)>,
 }
 
+/// Where the chain of a stream breaks. All zero if the stream has no file that counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StreamEnd {
+    file_sequence: u64,
+    /// Behind the last frame. Unit: bytes.
+    pub(super) position: u64,
+    /// Of the frame that would come there.
+    pub(super) next_sequence: u64,
+}
+
 impl Stream {
     /// Whether it is there from its first frame on: none of its files was used again.
     pub(super) fn is_whole(&self) -> bool {
         self.files.values().next().is_none_or(|(header, _)| header.first_sequence <= 1)
     }
 
-    /// Shows all frames from `oldest_sequence` on, in order, up to the first break of the chain.
+    /// Shows all frames from `oldest_sequence` on, in order, up to the first break of the chain. Returns where that is.
     ///
     /// # Errors
     /// Those of the disk, and what `visit` returns.
@@ -36,15 +46,20 @@ impl Stream {
         disk: &D,
         oldest_sequence: u64,
         mut visit: impl FnMut(&FrameHeader, &[u8]) -> Result<(), RecoveryError>,
-    ) -> Result<(), RecoveryError> {
+    ) -> Result<StreamEnd, RecoveryError> {
         let mut window = Window::new();
-        let mut expected = None;
-        for (header, path) in self.files.values() {
+        let mut stream_end = StreamEnd::default();
+        for (&file_sequence, (header, path)) in &self.files {
             // Files from before are free ones, perhaps half written over.
             if header.first_sequence < oldest_sequence {
                 continue;
             }
-            if expected.is_some_and(|expected| expected != header.first_sequence) {
+            // A checkpoint names the first frame of a file: without that one the beginning is missing.
+            if stream_end.position == 0 && oldest_sequence > 0 {
+                stream_end =
+                    StreamEnd { file_sequence, position: wide(BLOCK_BYTES), next_sequence: oldest_sequence };
+            }
+            if stream_end.position > 0 && stream_end.next_sequence != header.first_sequence {
                 break;
             }
             let file = disk.open(Path::new(path), Access::Read, Caching::Buffered)?;
@@ -58,9 +73,37 @@ impl Stream {
             while let Some((frame, body)) = frames.next_frame()? {
                 visit(&frame, body)?;
             }
-            expected = Some(frames.next_sequence());
+            let (position, next_sequence) = (frames.position(), frames.next_sequence());
+            stream_end = StreamEnd { file_sequence, position, next_sequence };
         }
-        Ok(())
+        Ok(stream_end)
+    }
+
+    /// How many groups lie behind the end that belong to this life. As many as can have been in flight may: the power went before one
+    /// was whole. With more than [`GROUPS_IN_FLIGHT_MAX`] what is missing was durable once. What lies far behind is not looked at.
+    pub(super) fn groups_behind<D: BlockingDisk>(
+        &self,
+        disk: &D,
+        stream_end: StreamEnd,
+    ) -> Result<usize, RecoveryError> {
+        let StreamEnd { file_sequence, position, next_sequence } = stream_end;
+        let mut window = Window::new();
+        let mut groups = 0;
+        for (&sequence, (header, path)) in self.files.range(file_sequence..) {
+            let from = if sequence == file_sequence { position } else { wide(BLOCK_BYTES) };
+            if from == 0 || groups > GROUPS_IN_FLIGHT_MAX {
+                break;
+            }
+            let file = disk.open(Path::new(path), Access::Read, Caching::Buffered)?;
+            let mut frames = Frames::new(&file, &mut window, header.incarnation, from, next_sequence)?;
+            groups += frames.count_groups()?;
+        }
+        Ok(groups)
+    }
+
+    /// The path of the file in which the stream ends.
+    pub(super) fn path(&self, stream_end: StreamEnd) -> &str {
+        self.files.get(&stream_end.file_sequence).map_or("", |(_, path)| path)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::runtime::sim::{SimDisk, SimMemory, SimRandom, SimSteps};
 use crate::storage::arena::ChunkId;
 use crate::storage::arena::table::{ChunkLabel, in_use};
 use crate::storage::commit_log::FILE_BYTES_MIN;
-use crate::storage::commit_log::frame::FileHeader;
+use crate::storage::commit_log::frame::{FileHeader, FrameHeader, kind};
 use crate::storage::operation::PREPARED_NAME;
 use crate::storage::partition::RESERVATION_RECORDS;
 use crate::storage::partition::segment::{file_name, metadata_file};
@@ -456,5 +456,65 @@ fn the_folder_of_a_deleted_topic_is_removed_and_that_of_one_that_may_be_lost_is_
     ];
     for (number, prepare) in doubtful.into_iter().enumerate() {
         assert_eq!(after(prepare), (kept.clone(), Vec::new(), kept.clone()), "{number}");
+    }
+}
+
+impl Directory {
+    /// A stream file of the last life with `groups` groups of one frame each, which apply to no partition.
+    fn put_groups(&self, file_sequence: u64, first_sequence: u64, groups: u64) -> String {
+        let mut file = vec![0; index(FILE_BYTES_MIN)];
+        FileHeader::new(LAST, file_sequence, first_sequence, DIRECTORY, 0)
+            .encode_into(&mut file[..BLOCK_BYTES]);
+        for group in 0..groups {
+            let sequence = first_sequence + group;
+            let header =
+                FrameHeader { incarnation: LAST, sequence, kind: kind::RESERVE, ..FrameHeader::blank() };
+            let at = BLOCK_BYTES * (1 + index(group));
+            let bytes = header.encode([&[], &[]]);
+            file[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+        let path = format!("commit-log/0-{file_sequence:08}.clog");
+        self.put(&path, &file);
+        path
+    }
+
+    fn flip(&self, path: &str, position: usize) {
+        let mut bytes = self.get(path);
+        bytes[position] ^= 1;
+        self.put(path, &bytes);
+    }
+
+    #[track_caller]
+    fn starts_with_damaged_streams(&mut self, count: u32) {
+        assert_eq!(self.start().unwrap().report.damaged_streams, count);
+    }
+}
+
+#[test]
+fn a_commit_log_that_lacks_a_group_in_its_middle_is_told() {
+    // Up to 16 groups can have been in flight together, and the power can have taken the first of them alone.
+    for (groups, damaged) in [(12 + 16, 0), (12 + 17, 1)] {
+        let mut directory = Directory::new(Durability::Synced);
+        directory
+            .put("checkpoints/base", &Directory::checkpoint(LAST, CheckpointPartition::fresh(PARTITION)));
+        directory.disk.remove(Path::new("commit-log/0-00000000.clog")).unwrap();
+        let path = directory.put_groups(1, 1, groups);
+        directory.flip(&path, BLOCK_BYTES * 12 + 20);
+        directory.starts_with_damaged_streams(damaged);
+    }
+}
+
+#[test]
+fn a_commit_log_that_lacks_its_beginning_is_told() {
+    for (groups, damaged) in [(16, 0), (17, 1)] {
+        let mut directory = Directory::new(Durability::Synced);
+        let fresh = CheckpointPartition::fresh(PARTITION);
+        write_base_of(&directory.disk, LAST, 1, false, vec![fresh.clone()]).unwrap();
+        directory.put("checkpoints/shard-0", &Directory::checkpoint(LAST, fresh));
+        directory.disk.remove(Path::new("commit-log/0-00000000.clog")).unwrap();
+        let path = directory.put_groups(1, 1, 5);
+        directory.put_groups(2, 6, groups);
+        directory.flip(&path, 20);
+        directory.starts_with_damaged_streams(damaged);
     }
 }

@@ -57,6 +57,8 @@ impl Listener {
 pub struct Quiet {
     /// Since data last came, whether it has been received or not.
     pub received_ms: i64,
+    /// Some of it has not been received.
+    pub has_unread: bool,
     /// Since data was last put on the wire: the other end's window takes it.
     pub sent_ms: i64,
     /// The other end sends no more, or the connection is broken.
@@ -123,9 +125,13 @@ impl Socket {
         if outcome != 0 {
             return Err(io::Error::last_os_error());
         }
+        let mut unread: libc::c_int = 0;
+        // SAFETY: an open socket and a writable integer, which the kernel sets to a count of bytes.
+        let has_unread =
+            unsafe { libc::ioctl(self.descriptor(), libc::FIONREAD, &raw mut unread) } == 0 && unread > 0;
         let (received, sent) = (info.tcpi_last_data_recv, info.tcpi_last_data_sent);
         let has_ended = info.tcpi_state != TCP_ESTABLISHED;
-        Ok(Quiet { received_ms: i64::from(received), sent_ms: i64::from(sent), has_ended })
+        Ok(Quiet { received_ms: i64::from(received), has_unread, sent_ms: i64::from(sent), has_ended })
     }
 
     pub(in crate::runtime) fn descriptor(&self) -> RawFd {

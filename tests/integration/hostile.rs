@@ -9,6 +9,7 @@ use std::time::Duration;
 use ringlog::protocol::kafka::messages as all;
 use ringlog::protocol::kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ringlog::protocol::kafka::messages::metadata::MetadataRequest;
 use ringlog::protocol::kafka::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ringlog::protocol::kafka::schema::Schema;
 use ringlog::protocol::kafka::{ApiKey, Message, Records, Request, Writer, frame};
@@ -125,6 +126,55 @@ fn those_who_let_memory_lie_give_way_to_a_good_client() {
     ledger.check_acknowledged(&producer.acknowledged);
     check_memory(&broker);
     drop(open);
+}
+
+/// Thirty bytes of request are half a megabyte of reply here. With a connection each, no bound of a connection keeps them.
+#[test]
+fn large_replies_that_nobody_reads_stay_in_the_bound_of_memory() {
+    const CONNECTIONS: usize = 300;
+    /// What requests and replies have of the memory.
+    const ACCOUNT_BYTES: u64 = 32 << 20;
+    const SLACK_BYTES: u64 = 16 << 20;
+    let scratch = Scratch::new("large-replies");
+    let broker = scratch.start(&[
+        &format!("queued.max.request.bytes={ACCOUNT_BYTES}"),
+        "socket.request.max.bytes=16777216",
+        "arena.bytes=33554432",
+        "read.cache.bytes=16777216",
+    ]);
+    for number in 0..20 {
+        broker.create_topic(&format!("topic-{number}"), 1_000, &[]);
+    }
+    let before = broker.peak_memory_bytes();
+    let request = encoded(12, &MetadataRequest { topics: None, ..MetadataRequest::default() });
+    let ask = |_| {
+        let mut stream = TcpStream::connect(&broker.address).unwrap();
+        stream.write_all(&request).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let streams: Vec<TcpStream> = (0..CONNECTIONS).map(ask).collect();
+    thread::sleep(Duration::from_secs(2));
+    let check = || {
+        let grown = broker.peak_memory_bytes() - before;
+        assert!(grown <= ACCOUNT_BYTES + SLACK_BYTES, "{} MiB more: {}", grown >> 20, broker.said());
+    };
+    check();
+    // All who have not been closed for letting it lie get their reply, and whole.
+    let mut answered = 0;
+    for mut stream in streams {
+        let mut prefix = [0; 4];
+        if stream.read_exact(&mut prefix).is_ok() {
+            let mut reply = vec![0; usize::try_from(u32::from_be_bytes(prefix)).unwrap()];
+            assert!(reply.len() > 500_000, "{} bytes", reply.len());
+            answered += usize::from(stream.read_exact(&mut reply).is_ok());
+        }
+    }
+    assert!(answered >= CONNECTIONS / 2, "{answered} were answered");
+    check();
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(&NewRecord { value: Some(b"value"), ..NewRecord::default() }).unwrap();
+    broker.connect().call(12, &produce_request("topic-0", &builder.finish().unwrap())).unwrap();
 }
 
 /// A part without records is six bytes on the wire, and a hundred times as much where it is worked on.

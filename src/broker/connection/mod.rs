@@ -79,6 +79,15 @@ impl Connection {
         self.first + self.slots.len() as u64 - 1
     }
 
+    /// The newest request has not been looked at: it comes again.
+    pub fn retract_request(&mut self, request: u64) {
+        let is_newest = self.first + self.slots.len() as u64 == request + 1;
+        if is_newest && let Some(Slot::Waiting(held_bytes)) = self.slots.back() {
+            self.held_bytes = self.held_bytes.saturating_sub(*held_bytes);
+            self.slots.pop_back();
+        }
+    }
+
     /// The request holds so many bytes more until it is answered.
     pub fn hold_more(&mut self, request: u64, bytes: usize) {
         if let Some(Slot::Waiting(held_bytes)) = self.slot(request) {
@@ -183,6 +192,12 @@ impl Connection {
     #[must_use]
     pub const fn reply_bytes(&self) -> usize {
         self.unsent_bytes + self.sending_bytes
+    }
+
+    /// Bytes of replies that cannot be sent before the reply to another request, if none is being sent.
+    #[must_use]
+    pub const fn blocked_bytes(&self) -> usize {
+        if self.outgoing.is_empty() && self.sending_bytes == 0 { self.unsent_bytes } else { 0 }
     }
 
     #[must_use]
@@ -292,6 +307,30 @@ mod tests {
         connection.answer(requests[3], &encoded(3), Vec::new());
         assert_eq!(sent(&mut connection), [3]);
         assert_eq!(connection.waiting_count(), 0);
+    }
+
+    #[test]
+    fn what_waits_behind_another_reply_is_known() {
+        let mut connection = Connection::default();
+        let (first, second) = (connection.begin_request(0), connection.begin_request(0));
+        connection.answer(second, &encoded(2), Vec::new());
+        assert_eq!(connection.blocked_bytes(), encoded(2).encoded().len());
+        connection.answer(first, &encoded(1), Vec::new());
+        assert_eq!(connection.blocked_bytes(), 0);
+        sent(&mut connection);
+        assert_eq!(connection.blocked_bytes(), 0);
+    }
+
+    #[test]
+    fn a_request_that_comes_again_leaves_nothing() {
+        let mut connection = Connection::default();
+        let first = connection.begin_request(100);
+        let second = connection.begin_request(50);
+        connection.retract_request(first);
+        assert_eq!(connection.waiting_count(), 2, "only the newest can");
+        connection.retract_request(second);
+        assert_eq!((connection.waiting_count(), connection.held_bytes()), (1, 100));
+        assert_eq!(connection.begin_request(50), second);
     }
 
     #[test]

@@ -70,8 +70,12 @@ pub(super) struct ShardLoop {
     pub(super) rebuild: Rebuild,
     /// An empty buffer for the connection that receives next.
     pub(super) spare: Vec<u8>,
-    /// Connections that wait for memory.
+    /// Connections that wait for memory to receive.
     pub(super) waiting: VecDeque<ConnectionId>,
+    /// Connections with a whole frame that waits for room.
+    pub(super) held_up: VecDeque<ConnectionId>,
+    /// Whose frame was taken last without asking for room, and what it held before.
+    pub(super) let_through: Option<(ConnectionId, usize)>,
     /// When to look for connections that let memory lie; `i64::MAX` while none is wanting.
     pub(super) next_relief_ms: i64,
     /// The clock of the turn before.
@@ -194,6 +198,7 @@ impl ShardLoop {
             frames: &mut self.frames,
             spare: &mut self.spare,
             waiting: &mut self.waiting,
+            held_up: &mut self.held_up,
             now_ms: self.now_ms,
             frame_bytes_max: self.config.socket_request_max_bytes,
             stopping: self.stop_deadline_ms.is_some(),
@@ -212,21 +217,50 @@ impl ShardLoop {
 
     /// Those that wait for memory may get some now. While it is wanting, the worst of those that let it lie are closed.
     fn relieve(&mut self) {
+        self.feed_held_up();
         for _ in 0..self.waiting.len() {
+            if self.shard.memory().is_full() || self.shard.memory().lacks_room() {
+                break;
+            }
             let Some(id) = self.waiting.pop_front() else { break };
             self.with_client(id, Client::feed);
         }
-        if self.waiting.is_empty() && !self.shard.is_pressed() && !self.shard.has_stalled() {
+        let is_wanting = !self.waiting.is_empty() || !self.held_up.is_empty() || self.shard.is_pressed();
+        if !is_wanting && !self.shard.has_stalled() {
             self.next_relief_ms = i64::MAX;
         } else if self.next_relief_ms == i64::MAX {
             self.next_relief_ms = self.now_ms.saturating_add(RELIEF_INTERVAL_MS);
         } else if self.now_ms >= self.next_relief_ms {
             self.next_relief_ms = self.now_ms.saturating_add(RELIEF_INTERVAL_MS);
-            if !self.waiting.is_empty() || self.shard.is_pressed() {
+            if is_wanting {
                 self.close_stuck();
             }
             if self.shard.has_stalled() {
                 self.close_abandoned();
+            }
+        }
+    }
+
+    /// Takes the whole frames for whose replies there is room now, in turn; and where there is none, one, when the reply to the
+    /// one before has been sent: so all get through some time, whatever holds the memory.
+    fn feed_held_up(&mut self) {
+        for _ in 0..self.held_up.len() {
+            let let_through = self.let_through.take();
+            self.let_through = let_through.filter(|&(id, bytes)| self.shard.held_bytes(id) > bytes);
+            let alone = self.let_through.is_none();
+            if !alone && self.shard.memory().lacks_room() {
+                return;
+            }
+            let Some(id) = self.held_up.pop_front() else { return };
+            let before = self.shard.held_bytes(id);
+            let mut is_taken = true;
+            self.with_client(id, |client, lent| is_taken = client.feed_held_up(alone, lent));
+            if alone {
+                self.let_through = Some((id, before));
+            } else if !is_taken {
+                // It stays the next.
+                self.held_up.rotate_right(1);
+                return;
             }
         }
     }
@@ -247,7 +281,7 @@ impl ShardLoop {
         let now_ms = self.last_turn_ms;
         let mut stuck: Vec<(u64, ConnectionId)> = self
             .clients
-            .iter()
+            .iter_mut()
             .flatten()
             .filter_map(|client| Some((client.stuck_weight(now_ms, &mut self.shard)?, client.id)))
             .collect();

@@ -24,6 +24,9 @@ const STUCK_MS: i64 = 5_000;
 /// And so does who moves fewer bytes in a millisecond.
 const RATE_MIN: u64 = 64;
 
+/// While memory is wanting, who holds more of replies that wait for an earlier one lets it lie, too. Unit: bytes.
+const BLOCKED_BYTES_MIN: usize = 16 << 10;
+
 /// What the ring receives for a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Receiving {
@@ -55,7 +58,13 @@ pub(super) struct Client {
     stalled: Option<Stalled>,
     /// Since when.
     stalled_since_ms: Option<i64>,
+    /// Since when much of its replies waits for the reply to an earlier request; looked at while memory is wanting.
+    blocked_since_ms: Option<i64>,
     receiving: Receiving,
+    /// A large frame whose reply waits for room; a small one waits at `start` of the buffer.
+    held_up: Option<AlignedBuffer>,
+    /// It is in the list of those whose frames wait for room.
+    is_held_up: bool,
     /// Small frames since the last large one.
     small_frames: u32,
     sending: bool,
@@ -84,8 +93,10 @@ pub(super) struct Lent<'a> {
     pub(super) frames: &'a mut BufferPool,
     /// A buffer for the connection that receives next, so that those without a part of a frame have none.
     pub(super) spare: &'a mut Vec<u8>,
-    /// Connections that wait for memory.
+    /// Connections that wait for memory to receive.
     pub(super) waiting: &'a mut VecDeque<ConnectionId>,
+    /// Connections with a whole frame that waits for room.
+    pub(super) held_up: &'a mut VecDeque<ConnectionId>,
     pub(super) now_ms: i64,
     pub(super) frame_bytes_max: usize,
     pub(super) stopping: bool,
@@ -100,6 +111,9 @@ impl Client {
             start: 0,
             stalled: None,
             stalled_since_ms: None,
+            blocked_since_ms: None,
+            held_up: None,
+            is_held_up: false,
             receiving: Receiving::Nothing,
             small_frames: 0,
             sending: false,
@@ -127,7 +141,8 @@ impl Client {
 
     /// Whether nothing has happened since then, and it is the client's turn: to send, or to read.
     pub(super) fn is_idle_since(&self, since_ms: i64, now_ms: i64, shard: &mut Shard<Arena>) -> bool {
-        let waits_for_us = self.stalled.is_some() || self.wants_memory || shard.has_waiting(self.id);
+        let waits_for_us =
+            self.stalled.is_some() || self.wants_memory || self.is_held_up || shard.has_waiting(self.id);
         if self.last_active_ms >= since_ms || waits_for_us && !self.sending {
             return false;
         }
@@ -138,18 +153,26 @@ impl Client {
     }
 
     /// Bytes that closing it would free, if only the client can free them otherwise, by reading or by sending the rest of a
-    /// frame, and does not, or slowly.
-    pub(super) fn stuck_weight(&self, now_ms: i64, shard: &mut Shard<Arena>) -> Option<u64> {
-        let since = [self.sending_since_ms, self.partial_since_ms];
+    /// frame, and does not, or slowly; or if they wait for the reply to a request that came before.
+    pub(super) fn stuck_weight(&mut self, now_ms: i64, shard: &mut Shard<Arena>) -> Option<u64> {
+        if shard.blocked_bytes(self.id) < BLOCKED_BYTES_MIN {
+            self.blocked_since_ms = None;
+        } else if self.blocked_since_ms.is_none() {
+            self.blocked_since_ms = Some(now_ms);
+        }
+        let since = [self.sending_since_ms, self.partial_since_ms, self.blocked_since_ms];
         let for_ms = since.map(|since_ms| since_ms.map(|since_ms| now_ms.saturating_sub(since_ms)));
         if self.closing || for_ms.iter().flatten().all(|&for_ms| for_ms <= STUCK_MS) {
             return None;
         }
         let quiet = self.quiet();
         let bytes = self.weight(shard);
-        let [sending_ms, partial_ms] = for_ms;
+        // The rest of its frame is there, and not received since there is no memory for it.
+        let waits_for_us = quiet.has_unread && self.receiving == Receiving::Nothing;
+        let [sending_ms, partial_ms, blocked_ms] = for_ms;
         let is_stuck = sending_ms.is_some_and(|for_ms| lies_still(for_ms, quiet.sent_ms, bytes))
-            || partial_ms.is_some_and(|for_ms| lies_still(for_ms, quiet.received_ms, bytes));
+            || partial_ms.is_some_and(|for_ms| lies_still(for_ms, quiet.received_ms, bytes)) && !waits_for_us
+            || blocked_ms.is_some_and(|for_ms| for_ms > STUCK_MS);
         is_stuck.then_some(bytes)
     }
 
@@ -161,14 +184,15 @@ impl Client {
     }
 
     fn quiet(&self) -> Quiet {
-        let unknown = Quiet { received_ms: i64::MAX, sent_ms: i64::MAX, has_ended: false };
+        let unknown = Quiet { received_ms: i64::MAX, has_unread: false, sent_ms: i64::MAX, has_ended: false };
         self.socket.quiet().unwrap_or(unknown)
     }
 
     /// Bytes that closing it would free.
     fn weight(&self, shard: &mut Shard<Arena>) -> u64 {
         let pinned: u64 = self.sent.iter().map(ReadPiece::bytes).sum();
-        pinned + wide(shard.held_bytes(self.id) + self.large_bytes + self.buffer.capacity())
+        let large_bytes = self.held_up.as_ref().map_or(self.large_bytes, AlignedBuffer::capacity);
+        pinned + wide(shard.held_bytes(self.id) + large_bytes + self.buffer.capacity())
     }
 
     pub(super) fn close(&mut self) {
@@ -217,7 +241,14 @@ impl Client {
             self.close();
             return;
         }
-        let fate = lent.shard.handle_frame(self.id, frame.as_slice());
+        self.take_large(frame, false, lent);
+    }
+
+    fn take_large(&mut self, frame: AlignedBuffer, alone: bool, lent: &mut Lent<'_>) {
+        let fate = match lent.shard.intake(self.id) {
+            Intake::AfterRoom if !alone => FrameFate::NoRoom,
+            _ => hand_over(lent.shard, self.id, frame.as_slice(), alone),
+        };
         self.end_large(frame, fate, lent);
     }
 
@@ -228,6 +259,10 @@ impl Client {
                 self.process(lent);
             }
             FrameFate::Stalled => self.stall(Stalled::Large(frame), None, lent.now_ms),
+            FrameFate::NoRoom => {
+                self.held_up = Some(frame);
+                self.hold_up(lent);
+            }
             FrameFate::Close => {
                 lent.frames.give(frame);
                 self.close();
@@ -253,7 +288,7 @@ impl Client {
                         self.process(lent);
                     }
                     FrameFate::Stalled => self.stall(Stalled::Small { bytes }, since_ms, lent.now_ms),
-                    FrameFate::Close => self.close(),
+                    FrameFate::NoRoom | FrameFate::Close => self.close(),
                 }
             }
         }
@@ -266,10 +301,24 @@ impl Client {
 
     /// Hands over all whole frames that may be taken now, then goes on receiving.
     pub(super) fn process(&mut self, lent: &mut Lent<'_>) {
+        self.take_frames(false, lent);
+    }
+
+    /// The same; with `alone`, the first is taken whether or not there is room for its reply.
+    fn take_frames(&mut self, mut alone: bool, lent: &mut Lent<'_>) {
         let mut is_partial = false;
-        while !self.closing && self.stalled.is_none() && !lent.stopping && self.may_process(lent) {
+        while !self.closing && self.stalled.is_none() && self.held_up.is_none() && !lent.stopping {
+            let intake = lent.shard.intake(self.id);
+            if intake == Intake::AfterReplies {
+                break;
+            }
             let rest = self.buffer.get(self.start..).unwrap_or_default();
             match next_frame(rest, lent.frame_bytes_max) {
+                next @ (Next::Frame { .. } | Next::Large { .. }) if intake == Intake::AfterRoom && !alone => {
+                    is_partial = matches!(next, Next::Large { .. });
+                    self.hold_up(lent);
+                    break;
+                }
                 Next::Partial => {
                     is_partial = !rest.is_empty();
                     break;
@@ -282,14 +331,19 @@ impl Client {
                 Next::Frame { bytes } => {
                     let from = self.start + PREFIX_BYTES;
                     let Some(frame) = self.buffer.get(from..from + bytes) else { break };
-                    match lent.shard.handle_frame(self.id, frame) {
+                    match hand_over(lent.shard, self.id, frame, alone) {
                         FrameFate::Done => {
                             self.start = from + bytes;
                             self.small_frames = self.small_frames.saturating_add(1);
                         }
                         FrameFate::Stalled => self.stall(Stalled::Small { bytes }, None, lent.now_ms),
+                        FrameFate::NoRoom => {
+                            self.hold_up(lent);
+                            break;
+                        }
                         FrameFate::Close => self.close(),
                     }
+                    alone = false;
                 }
             }
         }
@@ -298,17 +352,12 @@ impl Client {
         self.receive(lent);
     }
 
-    /// Whether a request that has come may be taken. Not even want of memory keeps it, since it holds memory already.
-    fn may_process(&self, lent: &mut Lent<'_>) -> bool {
-        lent.shard.intake(self.id) != Intake::AfterReplies
-    }
-
     /// Whether more may be received; if memory is wanting, it will be told when there is some.
     fn may_receive(&mut self, lent: &mut Lent<'_>) -> bool {
         match lent.shard.intake(self.id) {
             Intake::Open => true,
             Intake::AfterReplies => false,
-            Intake::AfterMemory => {
+            Intake::AfterMemory | Intake::AfterRoom => {
                 self.wait_for_memory(lent);
                 false
             }
@@ -320,6 +369,25 @@ impl Client {
             self.wants_memory = true;
             lent.waiting.push_back(self.id);
         }
+    }
+
+    /// A whole frame stays where it lies until there is room for its reply.
+    fn hold_up(&mut self, lent: &mut Lent<'_>) {
+        if !self.is_held_up {
+            self.is_held_up = true;
+            lent.held_up.push_back(self.id);
+        }
+    }
+
+    /// There may be room for the reply to its frame now; `alone`: the frame is taken in any case. False: it still waits.
+    pub(super) fn feed_held_up(&mut self, alone: bool, lent: &mut Lent<'_>) -> bool {
+        self.is_held_up = false;
+        match self.held_up.take() {
+            Some(frame) if self.closing => lent.frames.give(frame),
+            Some(frame) => self.take_large(frame, alone, lent),
+            None => self.take_frames(alone, lent),
+        }
+        !self.is_held_up
     }
 
     /// There may be memory now.
@@ -341,6 +409,7 @@ impl Client {
         let takes = !self.closing
             && self.stalled.is_none()
             && !self.wants_memory
+            && !self.is_held_up
             && !lent.stopping
             && self.may_receive(lent);
         match self.receiving {
@@ -371,7 +440,10 @@ impl Client {
             self.end_standing(lent);
             return;
         }
-        let Some(mut frame) = take_frame(bytes, lent) else { return self.wait_for_memory(lent) };
+        let Some(mut frame) = take_frame(bytes, lent) else {
+            self.note_partial(true, lent.now_ms);
+            return self.wait_for_memory(lent);
+        };
         frame.set_len(bytes);
         self.large_bytes = frame.capacity();
         self.note_partial(true, lent.now_ms);
@@ -465,9 +537,16 @@ impl Client {
         if let Some(Stalled::Large(frame)) = self.stalled {
             lent.frames.give(frame);
         }
+        if let Some(frame) = self.held_up {
+            lent.frames.give(frame);
+        }
         lent.shard.change_partial_frames(self.counted_bytes, 0);
         lent.shard.close_connection(self.id);
     }
+}
+
+fn hand_over(shard: &mut Shard<Arena>, id: ConnectionId, frame: &[u8], alone: bool) -> FrameFate {
+    if alone { shard.handle_frame_alone(id, frame) } else { shard.handle_frame(id, frame) }
 }
 
 /// Whether a transfer of so many bytes, begun so long ago, lets memory lie: nothing of it has gone over the wire for a while, or
@@ -479,7 +558,7 @@ fn lies_still(for_ms: i64, quiet_ms: i64, bytes: u64) -> bool {
 
 /// A buffer for a large frame, if there is room beside everything else that clients make the shard hold.
 fn take_frame(bytes: usize, lent: &mut Lent<'_>) -> Option<AlignedBuffer> {
-    let left_bytes = lent.shard.memory().left_bytes();
+    let left_bytes = lent.shard.memory().left_bytes(bytes);
     let over = |lent: &Lent<'_>| lent.frames.alive_bytes().saturating_add(bytes) > left_bytes;
     if over(lent) {
         lent.frames.trim();

@@ -270,6 +270,8 @@ pub(super) fn start_shard(
                 rebuild: Rebuild::default(),
                 spare: Vec::new(),
                 waiting: VecDeque::new(),
+                held_up: VecDeque::new(),
+                let_through: None,
                 next_relief_ms: i64::MAX,
                 last_turn_ms: now_ms,
             };

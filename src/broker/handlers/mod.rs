@@ -23,6 +23,8 @@ pub enum Fate {
     Done,
     /// It cannot be answered: the connection is closed, as Kafka closes it.
     Close,
+    /// There is no room for its reply yet; nothing is done.
+    NoRoom,
 }
 
 /// Reads a request and answers it, now or later.
@@ -46,12 +48,12 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, fr
         ApiKey::ListOffsets => with(shard, id, body, data::list_offsets::handle),
         ApiKey::InitProducerId => with(shard, id, body, data::init_producer_id::handle),
         ApiKey::ApiVersions => cluster::api_versions::handle(shard, id, body),
-        ApiKey::Metadata => with(shard, id, body, cluster::metadata::handle),
+        ApiKey::Metadata => with_room(shard, id, body, cluster::metadata::handle),
         ApiKey::DescribeCluster => with(shard, id, body, cluster::describe_cluster::handle),
         ApiKey::FindCoordinator => with(shard, id, body, groups::find_coordinator::handle),
-        ApiKey::CreateTopics => with(shard, id, body, topics::create_topics::handle),
+        ApiKey::CreateTopics => with_room(shard, id, body, topics::create_topics::handle),
         ApiKey::DeleteTopics => with(shard, id, body, topics::delete_topics::handle),
-        ApiKey::DescribeConfigs => with(shard, id, body, configs::describe_configs::handle),
+        ApiKey::DescribeConfigs => with_room(shard, id, body, configs::describe_configs::handle),
         ApiKey::IncrementalAlterConfigs => with(shard, id, body, configs::incremental_alter_configs::handle),
         ApiKey::DeleteRecords
         | ApiKey::OffsetForLeaderEpoch
@@ -88,6 +90,26 @@ fn with<'a, M: ArenaMemory, R: Message<'a>>(
         Ok(request) => {
             handle(shard, id, request);
             Fate::Done
+        }
+        Err(_) => Fate::Close,
+    }
+}
+
+/// The same for requests whose replies may be large out of all proportion: `handle` is false, and has done nothing, where there
+/// is no room for the reply.
+fn with_room<'a, M: ArenaMemory, R: Message<'a>>(
+    shard: &mut Shard<M>,
+    id: RequestId,
+    body: &'a [u8],
+    handle: impl FnOnce(&mut Shard<M>, RequestId, R) -> bool,
+) -> Fate {
+    match R::decode(&mut reader_of(shard, body), id.api_version) {
+        Ok(request) => {
+            if handle(shard, id, request) {
+                return Fate::Done;
+            }
+            shard.retract_request(&id);
+            Fate::NoRoom
         }
         Err(_) => Fate::Close,
     }

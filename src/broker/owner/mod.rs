@@ -23,6 +23,7 @@ use super::shards::ConnectionId;
 use crate::config::BrokerConfig;
 use crate::model::Now;
 use crate::model::image::Image;
+use crate::model::number::wide;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::checkpoint::CheckpointPartition;
 use crate::storage::operation::{Completion, Operation};
@@ -83,6 +84,8 @@ pub struct Owner<M> {
     now: Now,
     /// Arena bytes that replies hold until they are sent.
     pinned_bytes: u64,
+    /// What replies may still take beside the arena, as told last.
+    copied_bytes_left: u64,
     answers: VecDeque<Answer>,
 }
 
@@ -99,6 +102,7 @@ impl<M: ArenaMemory> Owner<M> {
             lists: Lists::default(),
             now: Now::default(),
             pinned_bytes: 0,
+            copied_bytes_left: u64::MAX,
             answers: VecDeque::new(),
         }
     }
@@ -164,6 +168,14 @@ impl<M: ArenaMemory> Owner<M> {
     #[must_use]
     pub const fn now(&self) -> Now {
         self.now
+    }
+
+    /// Replies may take so many bytes more beside the arena: fetches that were not read for want of it are.
+    pub fn set_copied_bytes_left(&mut self, bytes: u64) {
+        self.copied_bytes_left = bytes;
+        if self.fetches.has_held_back() {
+            fetch::handle_released(self);
+        }
     }
 
     /// A turn begins.
@@ -263,11 +275,12 @@ impl<M: ArenaMemory> Owner<M> {
     }
 
     /// How many bytes one more reply may take: a share of what replies may still pin, so that readers that do not read
-    /// never keep appends or other readers from the arena's memory.
+    /// never keep appends or other readers from the arena's memory; and no more than may be copied out of it.
     #[must_use]
     pub fn reply_bytes_left(&self) -> u64 {
         let (_, capacity) = self.log.arena_bytes();
-        (capacity / PINNED_SHARE).saturating_sub(self.pinned_bytes) / REPLY_SHARE
+        ((capacity / PINNED_SHARE).saturating_sub(self.pinned_bytes) / REPLY_SHARE)
+            .min(self.copied_bytes_left)
     }
 
     /// Whether readers wait until replies hold less, of the arena or of the cache of what lies on disk.
@@ -283,6 +296,7 @@ impl<M: ArenaMemory> Owner<M> {
         for piece in pieces {
             let bytes = self.log.bytes_of(&piece);
             if bytes.len() <= COPIED_BYTES_MAX {
+                self.copied_bytes_left = self.copied_bytes_left.saturating_sub(wide(bytes.len()));
                 lent.push(OutPiece::Bytes(bytes.to_vec()));
                 self.log.release([piece]);
             } else {

@@ -2,7 +2,9 @@
 //! which a part has come. Their sum has a bound, what `memory.bytes` leaves; large frames take from the same.
 //!
 //! Pure. Two thresholds below the bound: over the first, a connection that holds replies is read from no more until its
-//! client has taken them; over the second, nobody is.
+//! client has taken them; over the second, nobody is. Requests and replies have a share of their own: over it, frames that
+//! are there wait where they lie. So parts of frames never take more than half, requests and replies a quarter, and large
+//! frames what is left.
 
 use crate::config::BrokerConfig;
 use crate::model::number::index;
@@ -11,6 +13,14 @@ use crate::model::number::index;
 const TIGHT_SHARE: usize = 4;
 /// Over one part in so many of the bound, nobody is read from.
 const FULL_SHARE: usize = 2;
+/// Requests and replies take at most one part in so many, but for one reply.
+const REPLIES_SHARE: usize = 4;
+/// Requests that wait for something to happen take at most one part in so many for long.
+const LONG_SHARE: usize = 8;
+/// Of what is left for large frames, one part in so many is only for those of moderate size,
+const MODERATE_SHARE: usize = 4;
+/// which take no more than one part in so many of the bound: those who ask for much keep nobody else waiting.
+const MODERATE_FRAME_SHARE: usize = 64;
 /// One request takes at most one part in so many of the bound for what it is made of beside its bytes. Decoding and answering
 /// it take a few times as much, but only one request of a shard does so at a time.
 const REQUEST_SHARE: usize = 8;
@@ -52,10 +62,19 @@ impl Memory {
         self.replies + self.partial_frames
     }
 
-    /// What large frames may take beside it.
+    /// What large frames may take beside it together with one more of so many bytes: never what others may still
+    /// come to.
     #[must_use]
-    pub const fn left_bytes(&self) -> usize {
-        self.bytes_max.saturating_sub(self.held_bytes())
+    pub const fn left_bytes(&self, frame_bytes: usize) -> usize {
+        let others_bytes = self.bytes_max / FULL_SHARE + self.bytes_max / REPLIES_SHARE;
+        let held_bytes = self.held_bytes();
+        let left_bytes =
+            self.bytes_max.saturating_sub(if held_bytes > others_bytes { held_bytes } else { others_bytes });
+        if frame_bytes <= self.bytes_max / MODERATE_FRAME_SHARE {
+            left_bytes
+        } else {
+            left_bytes - left_bytes / MODERATE_SHARE
+        }
     }
 
     /// What one request may take beside its bytes.
@@ -68,6 +87,24 @@ impl Memory {
     #[must_use]
     pub const fn reply_bytes_max(&self) -> usize {
         self.bytes_max / REPLY_SHARE
+    }
+
+    /// What requests and replies may still hold.
+    #[must_use]
+    pub const fn room_bytes(&self) -> usize {
+        (self.bytes_max / REPLIES_SHARE).saturating_sub(self.replies)
+    }
+
+    /// Whether requests must wait, since those before them and their replies take all that they may.
+    #[must_use]
+    pub const fn lacks_room(&self) -> bool {
+        self.replies > self.bytes_max / REPLIES_SHARE
+    }
+
+    /// Whether a request may wait for long.
+    #[must_use]
+    pub const fn may_wait_long(&self) -> bool {
+        self.replies <= self.bytes_max / LONG_SHARE
     }
 
     /// Whether a request may hold so much more until it is answered.
@@ -110,9 +147,12 @@ mod tests {
         assert!(!memory.is_tight());
         memory.change_replies(5, 29);
         assert!(memory.is_tight() && !memory.is_full());
-        assert_eq!(memory.left_bytes(), 51);
+        assert_eq!(memory.left_bytes(1), 25, "others may come to the rest");
+        assert_eq!(memory.left_bytes(2), 19);
+        assert!(memory.lacks_room() && memory.room_bytes() == 0);
         memory.change_partial_frames(20, 80);
         assert!(memory.is_full());
+        assert_eq!(memory.left_bytes(1), 0);
         memory.change_replies(29, 0);
         memory.change_partial_frames(80, 0);
         assert_eq!(memory.held_bytes(), 0);

@@ -21,6 +21,7 @@ use super::purgatory::produce::PendingId;
 use crate::config::BrokerConfig;
 use crate::model::Now;
 use crate::model::image::Image;
+use crate::model::number::wide;
 use crate::protocol;
 use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
 use crate::runtime::memory::ArenaMemory;
@@ -65,6 +66,9 @@ pub enum FrameFate {
     Stalled,
     /// The client broke the protocol: close the connection.
     Close,
+    /// There is no room for its reply: keep the bytes as they are, give the connection no other frame, and come again with
+    /// them when memory comes back, or with [`Shard::handle_frame_alone`].
+    NoRoom,
 }
 
 /// Whether more requests of a connection are wanted.
@@ -73,8 +77,10 @@ pub enum Intake {
     Open,
     /// When its client has taken what it is owed.
     AfterReplies,
-    /// When memory comes back from anybody.
+    /// When memory comes back from anybody; those that are there may be taken.
     AfterMemory,
+    /// When requests and replies hold less; those that are there wait, too.
+    AfterRoom,
 }
 
 /// What the driver is told about its connections.
@@ -112,6 +118,8 @@ pub struct Shard<M> {
     /// The controller's answer to [`Self::ask_for_new_life`].
     new_life: Option<bool>,
     memory: Memory,
+    /// The frame that is being handled needs no room.
+    alone: bool,
     /// Messages that are done with, to be used again.
     #[expect(clippy::vec_box, reason = "they are handed on by their address, and kept that way")]
     spare_appends: Vec<Box<Append>>,
@@ -144,6 +152,7 @@ impl<M: ArenaMemory> Shard<M> {
             writer: Writer::new(),
             new_life: None,
             memory,
+            alone: false,
             spare_appends: Vec::new(),
         }
     }
@@ -229,6 +238,14 @@ impl<M: ArenaMemory> Shard<M> {
         self.apply_fate(id, fate)
     }
 
+    /// A whole frame that is taken even if there is no room for its reply: one at a time, so that all get through some time.
+    pub fn handle_frame_alone(&mut self, id: ConnectionId, bytes: &[u8]) -> FrameFate {
+        self.alone = true;
+        let fate = self.handle_frame(id, bytes);
+        self.alone = false;
+        fate
+    }
+
     /// The frame that had stalled, unchanged.
     pub fn resume(&mut self, id: ConnectionId, bytes: &[u8]) -> FrameFate {
         let stalled = self.seat(id).and_then(|seat| seat.stalled.take());
@@ -246,6 +263,7 @@ impl<M: ArenaMemory> Shard<M> {
                     FrameFate::Done
                 }
             }
+            Some(_) if fate == Fate::NoRoom => FrameFate::NoRoom,
             _ => FrameFate::Close,
         }
     }
@@ -329,6 +347,8 @@ impl<M: ArenaMemory> Shard<M> {
     pub fn set_now(&mut self, now: Now) {
         self.now_ms = now.steady_ms;
         self.owner.set_now(now);
+        self.owner.set_copied_bytes_left(wide(self.memory.room_bytes()));
+        self.take_answers();
     }
 
     /// No request is taken any more; everything in the logs is written and sealed.
@@ -405,6 +425,7 @@ impl<M: ArenaMemory> Shard<M> {
     /// Whether the connection takes another request: its client reads its replies, and there is memory.
     pub fn intake(&mut self, id: ConnectionId) -> Intake {
         let (tight, full) = (self.memory.is_tight(), self.memory.is_full());
+        let lacks_room = self.memory.lacks_room();
         match self.connection(id) {
             Some(connection)
                 if !connection.takes_requests()
@@ -412,6 +433,7 @@ impl<M: ArenaMemory> Shard<M> {
             {
                 Intake::AfterReplies
             }
+            Some(_) if lacks_room => Intake::AfterRoom,
             Some(_) if full => Intake::AfterMemory,
             Some(_) => Intake::Open,
             None => Intake::AfterReplies,
@@ -438,6 +460,11 @@ impl<M: ArenaMemory> Shard<M> {
     /// Bytes of memory that the connection's requests and replies hold.
     pub fn held_bytes(&mut self, id: ConnectionId) -> usize {
         self.connection(id).map_or(0, |connection| connection.held_bytes())
+    }
+
+    /// Bytes of replies of the connection that wait for the reply to another of its requests.
+    pub fn blocked_bytes(&mut self, id: ConnectionId) -> usize {
+        self.connection(id).map_or(0, |connection| connection.blocked_bytes())
     }
 
     /// Whether replies that are not taken keep others from theirs.
@@ -479,6 +506,16 @@ impl<M: ArenaMemory> Shard<M> {
     /// A slot for the reply to a request that holds so many bytes until it is answered.
     pub(in crate::broker) fn begin_request(&mut self, id: ConnectionId, held_bytes: usize) -> Option<u64> {
         self.change(id, |connection| connection.begin_request(held_bytes))
+    }
+
+    /// The request, the newest of its connection, has not been looked at: it comes again.
+    pub(in crate::broker) fn retract_request(&mut self, id: &RequestId) {
+        self.change(id.connection, |connection| connection.retract_request(id.request));
+    }
+
+    /// Whether a reply may take so many bytes.
+    pub(in crate::broker) const fn has_room_for_reply(&self, bytes: usize) -> bool {
+        self.alone || bytes <= self.memory.room_bytes()
     }
 
     /// The request holds so many bytes more until it is answered.

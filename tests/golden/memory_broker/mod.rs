@@ -381,6 +381,7 @@ impl Broker for MemoryBroker {
             FrameFate::Done => {}
             FrameFate::Close => self.closed = true,
             FrameFate::Stalled => panic!("there is room for every append of these conversations"),
+            FrameFate::NoRoom => panic!("there is room for every reply of these conversations"),
         }
         self.settle();
     }

@@ -1,6 +1,7 @@
 //! Metadata (key 3): brokers, topics, partitions; makes topics that are named and missing, if both sides agree to it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS, endpoint_of};
 use crate::broker::shards::control::Waiting as ControlWaiting;
@@ -17,6 +18,12 @@ use crate::runtime::memory::ArenaMemory;
 
 /// From this version on topics can be asked for by id (KIP-516).
 const IDS_FROM_VERSION: i16 = 12;
+
+/// What a reply takes of a partition and of a topic without its name, at most. Unit: bytes.
+const PARTITION_BYTES: usize = 34;
+const TOPIC_BYTES: usize = 40;
+/// And beside topics: an address is not long. Unit: bytes.
+const HEAD_BYTES: usize = 1 << 10;
 
 /// What a request names.
 #[derive(Clone, Debug)]
@@ -40,23 +47,54 @@ struct Operations {
     topic: bool,
 }
 
-pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: MetadataRequest<'_>) {
+/// False, and nothing is done: there is no room for the reply.
+pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: MetadataRequest<'_>) -> bool {
     let operations = Operations {
         cluster: request.include_cluster_authorized_operations,
         topic: request.include_topic_authorized_operations,
     };
     let named = match named_in(&request, id.api_version) {
         Ok(named) => named,
-        Err(error) => return refuse(shard, &id, &request, error),
+        Err(error) => {
+            refuse(shard, &id, &request, error);
+            return true;
+        }
     };
+    let reply_bytes = reply_bytes(&shard.image, &named);
+    if !shard.has_room_for_reply(reply_bytes) {
+        return false;
+    }
     let may_create = shard.config.auto_create_topics_enable && request.allow_auto_topic_creation;
     let missing = if may_create { missing_topics(&shard.image, &named) } else { Vec::new() };
     if missing.is_empty() {
         answer(shard, &id, &named, operations, &[]);
-        return;
+        return true;
     }
+    shard.hold_more(&id, reply_bytes + missing.len() * new_topic_bytes(shard));
     let command = Command::CreateTopics { topics: missing, mode: CreateMode::IfAbsent };
     shard.ask_controller(command, ControlWaiting::Metadata(Waiting { id, named, operations }));
+    true
+}
+
+/// What the reply takes at most, but for topics that are made for it.
+fn reply_bytes(image: &Image, named: &Named) -> usize {
+    let known =
+        |topic: &Arc<TopicImage>| topic.partitions().len() * PARTITION_BYTES + topic.name.len() + TOPIC_BYTES;
+    let topics: usize = match named {
+        Named::All => image.topics().map(known).sum(),
+        Named::Topics(topics) => (topics.iter())
+            .map(|(name, id)| match name {
+                Some(name) => image.topic(name).map_or(name.len() + TOPIC_BYTES, known),
+                None => image.topic_by_id(*id).map_or(TOPIC_BYTES, known),
+            })
+            .sum(),
+    };
+    topics + HEAD_BYTES
+}
+
+/// What the partitions of a topic take that is made with the defaults; its name has been counted.
+fn new_topic_bytes<M>(shard: &Shard<M>) -> usize {
+    usize::try_from(shard.config.num_partitions).unwrap_or_default() * PARTITION_BYTES
 }
 
 /// What is asked for, each topic once. Where one is named by id the names of others do not count, as in Kafka.
@@ -143,7 +181,7 @@ fn answer<M: ArenaMemory>(
     refused: &[(String, ErrorCode)],
 ) {
     let endpoint = endpoint_of(shard, id);
-    let image = std::sync::Arc::clone(&shard.image);
+    let image = Arc::clone(&shard.image);
     let broker_id = image.broker().id.0;
     let cluster_id = image.cluster_id().to_string();
     let mut topics: Vec<MetadataResponseTopic<'_>> = match named {

@@ -23,14 +23,29 @@ const REPEATS_MAX: u32 = 16;
 const TOO_MANY_MESSAGE: &str =
     "The settings of the resources before this one fill a reply: ask for fewer at a time.";
 
+/// What a reply takes of a resource at most, beside names and values that somebody has set, and of what is said to explain it.
+/// Unit: bytes.
+const RESOURCE_BYTES: usize = 16 << 10;
+const EXPLAINED_BYTES: usize = 48 << 10;
+
 /// One resource's answer before it is encoded.
 type Answer = Result<Vec<Entry>, (ErrorCode, String)>;
 
 /// Each resource's settings are gone when they are encoded: those of many topics are many.
-pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: DescribeConfigsRequest<'_>) {
+/// False, and nothing is done: there is no room for the reply.
+pub fn handle<M: ArenaMemory>(
+    shard: &mut Shard<M>,
+    id: RequestId,
+    request: DescribeConfigsRequest<'_>,
+) -> bool {
     let resources = bounded(&request.resources);
     let (image, config) = (Arc::clone(&shard.image), Arc::clone(&shard.config));
     let reply_bytes_max = shard.memory().reply_bytes_max();
+    let explained = request.include_documentation || request.include_synonyms;
+    let resource_bytes = if explained { EXPLAINED_BYTES } else { RESOURCE_BYTES };
+    if !shard.has_room_for_reply((resources.len() * resource_bytes).min(reply_bytes_max + resource_bytes)) {
+        return false;
+    }
     let body = |writer: &mut Writer| {
         encode_each(writer, id.api_version, resources.len(), |place, taken_bytes, take| {
             let Some(resource) = resources.get(place) else { return Ok(()) };
@@ -43,6 +58,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Desc
         })
     };
     shard.reply_with(&id, body, Vec::new());
+    true
 }
 
 fn result<'a>(

@@ -22,6 +22,9 @@ const TOPIC_IDS_FROM_VERSION: i16 = 13;
 const NO_SESSION_EPOCH: i32 = -1;
 const NEW_SESSION_EPOCH: i32 = 0;
 
+/// Where those who wait hold much memory already, nobody waits for data longer. Unit: ms.
+const SHORT_WAIT_MS_MAX: i32 = 500;
+
 pub(super) const READ_UNCOMMITTED: i8 = 0;
 pub(super) const READ_COMMITTED: i8 = 1;
 
@@ -44,13 +47,14 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
     let named = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
     let topics = merge_repeated(named.map(|topic| topic_part(shard, &id, topic, &request)).collect());
     let bytes_max = u64::try_from(request.max_bytes).unwrap_or(0).min(shard.config.fetch_max_bytes as u64);
+    let wait_ms_max = if shard.memory().may_wait_long() { i32::MAX } else { SHORT_WAIT_MS_MAX };
     let fetch = PendingFetch {
         request: id,
         topics,
         bytes_min: u64::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
         bytes_max,
         bytes: 0,
-        deadline_ms: shard.now_ms.saturating_add(i64::from(request.max_wait_ms.max(0))),
+        deadline_ms: shard.now_ms.saturating_add(i64::from(request.max_wait_ms.clamp(0, wait_ms_max))),
         read_committed: request.isolation_level == READ_COMMITTED,
     };
     shard.ask_owner(Ask::Fetch(fetch));

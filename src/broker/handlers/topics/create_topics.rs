@@ -10,6 +10,9 @@ use crate::protocol::kafka::messages::create_topics::{
 };
 use crate::runtime::memory::ArenaMemory;
 
+/// What a reply takes of a topic with its settings, beside what the request says of it. Unit: bytes.
+const TOPIC_BYTES: usize = 2 << 10;
+
 /// A request that waits for the controller.
 #[derive(Debug)]
 pub struct Waiting {
@@ -17,7 +20,12 @@ pub struct Waiting {
     names: Vec<String>,
 }
 
-pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: CreateTopicsRequest<'_>) {
+/// False, and nothing is done: there is no room for the reply.
+pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: CreateTopicsRequest<'_>) -> bool {
+    let reply_bytes = request.topics.len() * TOPIC_BYTES;
+    if !shard.has_room_for_reply(reply_bytes) {
+        return false;
+    }
     let topics: Vec<NewTopic> = request
         .topics
         .iter()
@@ -43,12 +51,14 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Crea
     if request.timeout_ms <= 0 {
         let names = topics.into_iter().map(|topic| topic.name).collect();
         refuse(shard, &Waiting { id, names }, ErrorCode::RequestTimedOut, None);
-        return;
+        return true;
     }
+    shard.hold_more(&id, reply_bytes);
     let names = topics.iter().map(|topic| topic.name.clone()).collect();
     let mode = if request.validate_only { CreateMode::ValidateOnly } else { CreateMode::Create };
     let waiting = ControlWaiting::CreateTopics(Waiting { id, names });
     shard.ask_controller(Command::CreateTopics { topics, mode }, waiting);
+    true
 }
 
 /// The controller has decided.

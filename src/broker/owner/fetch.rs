@@ -50,7 +50,8 @@ struct Gathered {
     bytes_max: u64,
     /// So much waits to be sent already that nothing is read.
     held_back: bool,
-    /// Something that ends the wait at once: an error that the client must hear of.
+    /// Something that ends the wait at once: an error that the client must hear of, or data behind which there is more that this
+    /// reply cannot give, as Kafka answers a fetch that begins in an older segment than the last.
     urgent: bool,
     /// A partition waits for the disk.
     pending: bool,
@@ -65,6 +66,7 @@ fn gather<M: ArenaMemory>(
     let mut gathered = Gathered {
         bytes_max: fetch.bytes_max.min(budget),
         held_back: budget < REPLY_BYTES_MIN,
+        urgent: fetch.topics.iter().all(|topic| topic.parts.is_empty()),
         ..Gathered::default()
     };
     let none_known = fetch.topics.iter().all(is_unknown_topic);
@@ -79,7 +81,8 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
     let expired = owner.now.steady_ms >= fetch.deadline_ms;
     // Data that is on its way from the disk is worth a wait even at the deadline, unless there is some already.
     let waits_for_disk = gathered.pending && gathered.bytes == 0 && !gathered.urgent;
-    let enough = gathered.bytes >= fetch.bytes_min && gathered.bytes > 0 || fetch.bytes_min == 0;
+    let enough = gathered.bytes >= fetch.bytes_min.min(gathered.bytes_max) && gathered.bytes > 0
+        || fetch.bytes_min == 0;
     if waits_for_disk || !(enough || gathered.urgent || expired) {
         owner.log.put_back(gathered.pieces);
         let bytes: Vec<u64> = parts.iter().map(|part| records_bytes(part.records.as_ref())).collect();
@@ -184,6 +187,7 @@ fn read_part<M: ArenaMemory>(
     match owner.log.read(slot, part.offset, limit, first, &mut gathered.pieces) {
         Ok(done) => {
             gathered.pending |= done.pending;
+            gathered.urgent |= done.cut;
             gathered.bytes += done.bytes;
             data.records = Some(Records::External { bytes: index(done.bytes) });
         }

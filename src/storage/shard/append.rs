@@ -132,8 +132,9 @@ impl<M: ArenaMemory> ShardLog<M> {
         if !config.log_append_time {
             let newest = now_ms.saturating_add(config.timestamp_after_max_ms);
             let oldest = now_ms.saturating_sub(config.timestamp_before_max_ms);
-            if header.max_timestamp > newest {
-                return Err(AppendError::Timestamp { found: header.max_timestamp });
+            let latest = header.max_timestamp.max(header.base_timestamp);
+            if latest > newest {
+                return Err(AppendError::Timestamp { found: latest });
             }
             if header.base_timestamp >= 0 && header.base_timestamp < oldest {
                 return Err(AppendError::Timestamp { found: header.base_timestamp });
@@ -376,11 +377,24 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
+    /// The stream has room again: what could not be reserved is.
+    pub(super) fn reserve_what_waits(&mut self) {
+        while self.commit.has_room(0)
+            && let Some(slot) = self.without_reservation.pop_first()
+        {
+            self.reserve_ahead(slot);
+        }
+    }
+
     /// Keeps a durable reservation of offsets ahead of a `written` topic's appends.
     fn reserve_ahead(&mut self, slot: PartitionSlot) {
         let Some(partition) = self.partition(slot) else { return };
         let left = partition.reserved_offset.since(partition.log_end_offset);
-        if partition.reserving.is_some() || left > RESERVATION_RECORDS / 2 || !self.commit.has_room(0) {
+        if partition.failed || partition.reserving.is_some() || left > RESERVATION_RECORDS / 2 {
+            return;
+        }
+        if !self.commit.has_room(0) {
+            self.without_reservation.insert(slot);
             return;
         }
         let upto = reservation_end(partition.log_start_offset, partition.log_end_offset);

@@ -205,6 +205,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             segment.sealed = true;
             segment.allocated = segment.size;
         }
+        self.note_index(slot, base_offset);
         // A segment that was closed after its last write has chunks that no write has found to be complete.
         let partition = self.partition(slot);
         let chunks = partition.into_iter().flat_map(|partition| &partition.tail.chunks);

@@ -250,6 +250,9 @@ impl<M: ArenaMemory> ShardLog<M> {
             Control::LogStart { remove } => {
                 let delay = self.partition(slot).map_or(0, |log| log.config().file_delete_delay_ms);
                 self.remove_later(slot, remove, delay);
+                if self.closing {
+                    self.remove_due_files();
+                }
             }
         }
     }
@@ -364,6 +367,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.cache.forget(slot);
         self.dirty.remove(&slot);
         self.holders.remove(&slot);
+        self.without_reservation.remove(&slot);
         self.truncating.remove(&slot);
         self.flush_deadlines.retain(|&(_, other)| other != slot);
         self.stalled.remove(&slot);
@@ -399,6 +403,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.take_durable_groups();
         }
         self.grow_commit_log();
+        self.reserve_what_waits();
     }
 
     /// The partition has frames in this use of a commit-log file.

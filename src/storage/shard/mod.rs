@@ -167,6 +167,10 @@ pub struct ShardLog<M> {
     holders: BTreeSet<PartitionSlot>,
     /// Partitions for which the disk has refused something that is tried again.
     stalled: BTreeSet<PartitionSlot>,
+    /// Partitions whose offsets could not be reserved, because the group that was being gathered was full.
+    without_reservation: BTreeSet<PartitionSlot>,
+    /// Sealed segments whose indices are in memory, in the order in which they came; some have gone since.
+    loaded_indices: VecDeque<(PartitionSlot, Offset)>,
     /// Partitions that were taken out of service.
     failed: BTreeSet<PartitionSlot>,
     /// Partitions whose truncation waits for something.
@@ -221,6 +225,8 @@ impl<M: ArenaMemory> ShardLog<M> {
             controls: BTreeMap::new(),
             holders: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            without_reservation: BTreeSet::new(),
+            loaded_indices: VecDeque::new(),
             failed: BTreeSet::new(),
             truncating: BTreeSet::new(),
             flush_deadlines: BTreeSet::new(),
@@ -250,7 +256,11 @@ impl<M: ArenaMemory> ShardLog<M> {
     }
 
     /// Takes a partition that recovery has read, or a new one.
-    pub fn add_partition(&mut self, log: PartitionLog) -> PartitionSlot {
+    pub fn add_partition(&mut self, mut log: PartitionLog) -> PartitionSlot {
+        for segment in log.segments.iter_mut().filter(|segment| segment.first_append_ms == 0) {
+            // When it was is not known any more: not later than now.
+            segment.first_append_ms = self.now_ms;
+        }
         self.producer_count += log.producers.len();
         let slot = self.partitions.insert(log);
         self.bound_producers();

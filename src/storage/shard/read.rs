@@ -21,6 +21,11 @@ const EXTENT_BYTES: u64 = 256 << 10;
 /// Largest index file that is read. Unit: bytes.
 const INDEX_FILE_BYTES_MAX: u64 = 64 << 20;
 
+/// Sealed segments of a shard whose indices are in memory. What is in them can be read again.
+const LOADED_INDICES_MAX: usize = 2_048;
+/// Entries of a sealed segment's index beyond which it is made coarser before it learns more.
+const LEARNED_ENTRIES_MAX: u64 = 4_096;
+
 /// A place that a walk over at least so much has found is noted in the index. Unit: bytes.
 const LEARNED_BYTES_MIN: u64 = 64 << 10;
 
@@ -48,6 +53,8 @@ pub struct ReadDone {
     pub bytes: u64,
     /// Nothing yet: the disk is being read. Try again on [`Event::ReadReady`].
     pub pending: bool,
+    /// More is there than one read gives, though the reader would have taken it: the segment ends, or the cache has no room.
+    pub cut: bool,
 }
 
 /// Why a read gives nothing.
@@ -259,7 +266,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         whole_first: bool,
         pieces: &mut Vec<ReadPiece>,
     ) -> Result<ReadDone, ReadError> {
-        const EMPTY: ReadDone = ReadDone { bytes: 0, pending: false };
+        const EMPTY: ReadDone = ReadDone { bytes: 0, pending: false, cut: false };
         let partition = self.partition(slot).ok_or(ReadError::UnknownPartition)?;
         if partition.failed {
             return Err(ReadError::Storage);
@@ -273,7 +280,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let visible_end = partition.high_watermark_end;
         let (at, first_bytes, segment_end) = match self.locate(slot, offset) {
             Search::Found(found) => found,
-            Search::Pending => return Ok(ReadDone { bytes: 0, pending: true }),
+            Search::Pending => return Ok(ReadDone { pending: true, ..EMPTY }),
             Search::Missing => return Ok(EMPTY),
             Search::Failed => return Err(ReadError::Storage),
         };
@@ -281,8 +288,10 @@ impl<M: ArenaMemory> ShardLog<M> {
             return Ok(EMPTY);
         }
         let wanted = if whole_first { bytes_max.max(first_bytes) } else { bytes_max };
-        let end = visible_end.min(segment_end).min(at.saturating_add(wanted));
-        self.collect(slot, at, end, at + first_bytes, pieces)
+        let wanted_end = visible_end.min(at.saturating_add(wanted));
+        let mut done = self.collect(slot, at, segment_end.min(wanted_end), at + first_bytes, pieces)?;
+        done.cut |= segment_end < wanted_end && at.saturating_add(done.bytes) == segment_end;
+        Ok(done)
     }
 
     /// Pieces for log positions `at..end`, fewer if the rest is on disk and not yet cached, but at least up to `needed`.
@@ -296,6 +305,7 @@ impl<M: ArenaMemory> ShardLog<M> {
     ) -> Result<ReadDone, ReadError> {
         let before = pieces.len();
         let mut position = at;
+        let mut cut = false;
         while position < end {
             let wanted = if position < needed || position == at { Wanted::Now } else { Wanted::Ahead };
             match self.piece_at(slot, position, end, wanted) {
@@ -306,17 +316,21 @@ impl<M: ArenaMemory> ShardLog<M> {
                     pieces.push(piece);
                 }
                 Search::Pending if position > at && position >= needed => break,
+                Search::Missing if position > at && position >= needed => {
+                    cut = true;
+                    break;
+                }
                 missing => {
                     let partial = pieces.split_off(before);
                     self.give_back(partial);
                     return match missing {
-                        Search::Pending => Ok(ReadDone { bytes: 0, pending: true }),
+                        Search::Pending => Ok(ReadDone { bytes: 0, pending: true, cut: false }),
                         _ => Err(ReadError::Storage),
                     };
                 }
             }
         }
-        Ok(ReadDone { bytes: position.saturating_sub(at), pending: false })
+        Ok(ReadDone { bytes: position.saturating_sub(at), pending: false, cut })
     }
 
     /// One piece that begins at log position `at`.
@@ -410,12 +424,11 @@ impl<M: ArenaMemory> ShardLog<M> {
         if valid_bytes == 0 {
             return Search::Failed;
         }
-        let has_room = match wanted {
-            Wanted::Now => self.cache.insist_on_room(slot),
-            Wanted::Ahead => self.cache.make_room(),
-        };
-        if !has_room {
-            return Search::Pending;
+        match wanted {
+            Wanted::Now if !self.cache.insist_on_room(slot) => return Search::Pending,
+            // Nobody will be told when there is.
+            Wanted::Ahead if !self.cache.make_room() => return Search::Missing,
+            _ => {}
         }
         let id = self.issue(Purpose::Extent { slot, segment: base_offset, extent, valid_bytes });
         self.cache.put(slot, base_offset, extent, ExtentState::Loading(id));
@@ -601,6 +614,9 @@ impl<M: ArenaMemory> ShardLog<M> {
         };
         let position = walk.at - segment.start;
         let before = segment.index.entry_before(position).map_or(i64::MIN, |entry| entry.max_timestamp);
+        if segment.sealed && segment.index.len() >= LEARNED_ENTRIES_MAX {
+            segment.index.thin_out(segment.size / (LEARNED_ENTRIES_MAX / 4));
+        }
         segment.index.learn(IndexEntry { offset: end_offset, position, max_timestamp: latest.max(before) });
     }
 
@@ -697,7 +713,20 @@ impl<M: ArenaMemory> ShardLog<M> {
             // Without an index the segment is walked from its start: slower, and as true.
             segment.index = agrees.unwrap_or_else(|| SegmentIndex::complete(VecDeque::new()));
         }
+        self.note_index(slot, base_offset);
         self.events.push_back(Event::ReadReady(slot));
+    }
+
+    /// A sealed segment's index is in memory; the one that has been there longest goes if they are too many.
+    pub(super) fn note_index(&mut self, slot: PartitionSlot, base_offset: Offset) {
+        self.loaded_indices.push_back((slot, base_offset));
+        if self.loaded_indices.len() > LOADED_INDICES_MAX
+            && let Some((slot, base_offset)) = self.loaded_indices.pop_front()
+            && let Some(segment) = self.partition_mut(slot).and_then(|log| log.segment_at(base_offset))
+            && segment.sealed
+        {
+            segment.index = SegmentIndex::default();
+        }
     }
 
     /// Where a truncation to `offset` cuts: segment (base offset), byte position, and the new end, which is `offset` or the base of

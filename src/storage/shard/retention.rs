@@ -4,6 +4,7 @@ use super::{PartitionSlot, ShardLog};
 use crate::model::Offset;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::partition::PartitionLog;
+use crate::storage::partition::segment::Segment;
 
 impl<M: ArenaMemory> ShardLog<M> {
     /// Looks at all partitions: rolls active segments that have outlived `segment.ms` or `retention.ms`, gives up what is
@@ -61,16 +62,15 @@ impl<M: ArenaMemory> ShardLog<M> {
 fn active_is_overdue(partition: &PartitionLog, now_ms: i64) -> bool {
     partition.active_ref().is_some_and(|active| {
         active.size > 0
-            && (partition.is_segment_old(active, now_ms)
-                || is_past_retention(partition, active.max_timestamp, now_ms))
+            && (partition.is_segment_old(active, now_ms) || is_past_retention(partition, active, now_ms))
     })
 }
 
-fn is_past_retention(partition: &PartitionLog, max_timestamp: i64, now_ms: i64) -> bool {
-    partition
-        .config
-        .retention_ms
-        .is_some_and(|retention_ms| max_timestamp >= 0 && now_ms.saturating_sub(max_timestamp) > retention_ms)
+/// Of a segment whose records have no timestamps the age is that of its first append, or of this life, if that was before.
+fn is_past_retention(partition: &PartitionLog, segment: &Segment, now_ms: i64) -> bool {
+    let newest_ms = if segment.max_timestamp >= 0 { segment.max_timestamp } else { segment.first_append_ms };
+    let age_ms = now_ms.saturating_sub(newest_ms);
+    partition.config.retention_ms.is_some_and(|retention_ms| age_ms > retention_ms)
 }
 
 /// The offset at which the log shall start, if that is later than now. Only sealed segments below the high watermark go.
@@ -88,7 +88,7 @@ fn choose_start(partition: &PartitionLog, now_ms: i64) -> Option<Offset> {
         let gone = next <= partition.log_start_offset();
         if !segment.sealed
             || next > partition.high_watermark
-            || !(gone || too_much || is_past_retention(partition, segment.max_timestamp, now_ms))
+            || !(gone || too_much || is_past_retention(partition, segment, now_ms))
         {
             break;
         }

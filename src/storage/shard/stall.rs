@@ -102,7 +102,8 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// If the disk has taken all that the partition holds, appends may come again.
     pub(super) fn end_retry(&mut self, slot: PartitionSlot) {
         let Some(partition) = self.partition_mut(slot) else { return };
-        if partition.retrying && !partition.busy {
+        let has_taken_all = partition.segment_synced_end() >= partition.flush_goal;
+        if partition.retrying && !partition.busy && has_taken_all {
             partition.retrying = false;
             partition.stall = None;
             self.stalled.remove(&slot);

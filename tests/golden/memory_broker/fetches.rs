@@ -198,3 +198,19 @@ fn a_stop_answers_a_fetch_that_waits() {
     broker.begin_stop();
     assert!(broker.answer_now().is_some());
 }
+
+#[test]
+fn a_fetch_of_nothing_is_answered_at_once() {
+    let mut broker = broker_with_topic();
+    for topics in [Vec::new(), vec![FetchTopic { topic: NAME, ..FetchTopic::default() }]] {
+        let request = FetchRequest {
+            max_wait_ms: 60_000,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            topics,
+            ..FetchRequest::default()
+        };
+        broker.send(&frame(&request));
+        assert!(broker.answer_now().is_some());
+    }
+}

@@ -62,3 +62,15 @@ fn a_stop_does_not_wait_for_what_is_being_removed() {
     broker.begin_stop();
     assert!(broker.is_at_rest());
 }
+
+#[test]
+fn a_segment_without_timestamps_goes_by_the_time_of_its_first_append() {
+    const CONFIGS: [(&str, &str); 2] = [("segment.ms", "1000"), ("retention.ms", "1200000")];
+    let mut broker = MemoryBroker::new("node.id=0\n");
+    Script::run(&mut broker, |script| assert_eq!(script.topic("brief", 1, &CONFIGS), NAME));
+    append(&mut broker, NAME, 0, &batch(&[-1]));
+    broker.pause(Duration::from_secs(900));
+    assert!(segments(&broker).contains(&0), "{:?}", segments(&broker));
+    broker.pause(Duration::from_secs(900));
+    assert!(!segments(&broker).contains(&0), "{:?}", segments(&broker));
+}

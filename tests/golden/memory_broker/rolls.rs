@@ -2,6 +2,7 @@
 
 use super::MemoryBroker;
 use super::fetches::append;
+use super::slow_reads::fetch_from;
 use crate::script::batches::packed;
 use crate::script::{Broker as _, Script};
 use ringlog::protocol::records::Codec;
@@ -40,4 +41,17 @@ fn the_next_segment_is_made_when_the_active_one_is_nearly_full_and_renamed_when_
     append_large(&mut broker, 2);
     broker.pause(Duration::from_secs(60));
     assert_eq!(names(&broker), ["00000000000000000000.log", "00000000000000000010.log"]);
+}
+
+#[test]
+fn a_fetch_in_an_older_segment_does_not_wait_for_more_than_that_has() {
+    let mut broker = MemoryBroker::new("node.id=0\n");
+    Script::run(&mut broker, |script| assert_eq!(script.topic("rolling", 1, &CONFIGS), NAME));
+    append_large(&mut broker, 12);
+    while broker.answer_now().is_some() {}
+    fetch_from(&mut broker, NAME, 0, 9, 1_000_000);
+    let answer = broker.answer_now().expect("the segment ends");
+    assert!((100_000..200_000).contains(&answer.len()), "{} bytes", answer.len());
+    fetch_from(&mut broker, NAME, 0, 10, 1_000_000);
+    assert_eq!(broker.answer_now(), None);
 }

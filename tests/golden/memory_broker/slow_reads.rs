@@ -26,6 +26,11 @@ pub fn large() -> Vec<u8> {
 
 /// A fetch of one partition that waits up to a minute for a byte.
 pub fn fetch(broker: &mut MemoryBroker, partition: i32, fetch_offset: i64) {
+    fetch_from(broker, NAME, partition, fetch_offset, 1);
+}
+
+/// A fetch of up to a megabyte of one partition that waits up to a minute for `min_bytes`.
+pub fn fetch_from(broker: &mut MemoryBroker, topic: &str, partition: i32, fetch_offset: i64, min_bytes: i32) {
     let partitions = vec![FetchPartition {
         partition,
         fetch_offset,
@@ -34,10 +39,10 @@ pub fn fetch(broker: &mut MemoryBroker, partition: i32, fetch_offset: i64) {
         partition_max_bytes: 1 << 20,
         ..FetchPartition::default()
     }];
-    let topics = vec![FetchTopic { topic: NAME, partitions, ..FetchTopic::default() }];
+    let topics = vec![FetchTopic { topic, partitions, ..FetchTopic::default() }];
     broker.send(&frame(&FetchRequest {
         max_wait_ms: 60_000,
-        min_bytes: 1,
+        min_bytes,
         max_bytes: 1 << 20,
         topics,
         ..FetchRequest::default()

@@ -214,7 +214,9 @@ impl<'b> Script<'b> {
             .iter()
             .map(|&(name, value)| create::CreatableTopicConfig { name, value: Some(value) })
             .collect();
-        configs.push(create::CreatableTopicConfig { name: "retention.ms", value: Some("-1") });
+        if configs.iter().all(|config| config.name != "retention.ms") {
+            configs.push(create::CreatableTopicConfig { name: "retention.ms", value: Some("-1") });
+        }
         let topic = create::CreatableTopic {
             name: &fresh,
             num_partitions: partition_count,

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::report;
 use crate::cli::json::Json;
-use crate::measure::table::{Bar, Comparison, Contestant, Figure, Figures, Judged, Rival, Row, Trial};
+use crate::measure::table::{
+    Bar, Comparison, Contestant, Figure, Figures, Judged, ROUNDS_MIN, Rival, Row, Trial,
+};
 
 /// Rows, names and bars.
 pub(super) fn list(rows: &[Row]) -> String {
@@ -72,7 +74,7 @@ pub(super) fn table(judged: &[Judged], trials: &[Trial]) -> String {
         let ours = row.ours.map_or("no valid run".to_owned(), |ours| describe(row.figure, ours));
         let _infallible = writeln!(lines, "{:<26} {}\n{:<26}   ours {ours}", row.name, row.title, "");
         for comparison in &row.comparisons {
-            let (word, count) = match (row.is_short(), comparison.is_reached) {
+            let (word, count) = match (row.is_short() || comparison.is_thin, comparison.is_reached) {
                 (true, _) => ("VOID", &mut short),
                 (false, true) => ("pass", &mut reached),
                 (false, false) => ("MISS", &mut missed),
@@ -83,6 +85,10 @@ pub(super) fn table(judged: &[Judged], trials: &[Trial]) -> String {
         }
         if row.figure == Figure::Latency {
             lines += &high_percentiles(row.name, trials);
+        }
+        if row.comparisons.iter().any(|comparison| comparison.is_thin) {
+            let _infallible =
+                writeln!(lines, "{:<26}   VOID with fewer than {ROUNDS_MIN} runs that count", "");
         }
         if row.void_count > 0 {
             let _infallible = writeln!(lines, "{:<26}   {} runs void by steal", "", row.void_count);
@@ -161,6 +167,7 @@ fn verdict(row: &Judged) -> Json {
             ("theirs", figures(comparison.theirs)),
             ("ratio_permille", figures(comparison.ratio)),
             ("reached", Json::Boolean(comparison.is_reached)),
+            ("is_judged", Json::Boolean(!row.is_short() && !comparison.is_thin)),
         ])
     });
     Json::Object(vec![

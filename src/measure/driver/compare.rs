@@ -113,7 +113,7 @@ impl Compare<'_> {
         let options = self.options;
         let timed = |kind| Workload {
             kind,
-            warm_up: options.warm_up,
+            warm_up: options.warm_up.max(row.warm_up_min),
             measured: options.measured,
             ..row.workload.clone()
         };
@@ -210,6 +210,7 @@ impl Compare<'_> {
                 floor: None,
                 kafka: None,
                 own: None,
+                warm_up_min: Duration::ZERO,
                 workload,
             };
             self.run_kafka(&row, &row.workload)?;

@@ -28,8 +28,13 @@ pub struct Comparison {
     pub ratio: Figures,
     /// Of [`Bar::LatencyInMostRounds`]: rounds that reach the bar, of how many.
     pub rounds: Option<(usize, usize)>,
+    /// There are too few runs that count for a verdict.
+    pub is_thin: bool,
     pub is_reached: bool,
 }
+
+/// Runs that must count, of each, before anything is said of a median.
+pub const ROUNDS_MIN: usize = 3;
 
 /// A row's verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,10 +141,11 @@ fn compare(rival: Rival, bar: Bar, ours: &[(u32, Figures)], theirs: &[(u32, Figu
                 .collect();
             let good = reached.iter().filter(|good| **good).count();
             rounds = Some((good, reached.len()));
-            good > 0 && good * 5 >= reached.len() * 4
+            good >= ROUNDS_MIN && good * 5 >= reached.len() * 4
         }
     };
-    Some(Comparison { rival, bar, theirs: their_median, ratio, rounds, is_reached })
+    let is_thin = ours.len().min(theirs.len()) < ROUNDS_MIN;
+    Some(Comparison { rival, bar, theirs: their_median, ratio, rounds, is_thin, is_reached })
 }
 
 fn ratio_of(ours: Figures, theirs: Figures) -> Option<Figures> {

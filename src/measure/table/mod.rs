@@ -4,11 +4,13 @@
 mod judge;
 mod rows;
 
+use std::time::Duration;
+
 use super::figures::Outcome;
 use super::workload::{Kind, Workload};
 use crate::model::Durability;
 
-pub use judge::{Comparison, Figures, Judged, Rival, judge};
+pub use judge::{Comparison, Figures, Judged, ROUNDS_MIN, Rival, judge};
 pub use rows::{rows, select};
 
 /// Who is measured.
@@ -77,6 +79,8 @@ pub struct Row {
     pub kafka: Option<Bar>,
     /// Another row of ours.
     pub own: Option<(&'static str, Bar)>,
+    /// What must be over before anything counts, such as the making of a file per partition.
+    pub warm_up_min: Duration,
 }
 
 /// Cycles that a run must go through to count. Unit: 1/10.

@@ -1,5 +1,7 @@
 //! The rows themselves.
 
+use std::time::Duration;
+
 use super::{Bar, Figure, Idling, Row};
 use crate::measure::batch::BatchShape;
 use crate::measure::schedule::Pace;
@@ -68,6 +70,7 @@ fn throughput() -> Vec<Row> {
         floor: None,
         kafka: None,
         own: None,
+        warm_up_min: Duration::ZERO,
     };
     let fetch = |name, title, shape| Row {
         workload: Workload { shape, ..Workload::new(Kind::Fetch) },
@@ -146,6 +149,7 @@ fn small() -> Vec<Row> {
         floor: Some(Bar::AtLeast(floor)),
         kafka: Some(Bar::AtLeast(kafka)),
         own: None,
+        warm_up_min: Duration::ZERO,
     };
     let title = "one 100-byte record per request, 16 connections, written";
     let pipelined = "the same, 4 connections with 20 in flight, written";
@@ -180,6 +184,7 @@ fn latencies() -> Vec<Row> {
             (_, Synced) => Bar::LatencyAtMost { median: 333, p90: None },
         }),
         own: None,
+        warm_up_min: Duration::ZERO,
     };
     use Idling::{BothPark, BothSpin, BrokerParks};
     vec![
@@ -264,6 +269,7 @@ fn scattered() -> Vec<Row> {
         floor: None,
         kafka: None,
         own: None,
+        warm_up_min: Duration::from_secs(6),
     };
     vec![
         row("partitions-1", "small synced appends, 64 connections, 1 partition", 1),

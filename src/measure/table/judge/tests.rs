@@ -37,12 +37,18 @@ fn the_median_of_the_rounds_is_held_against_the_rivals() {
         trials.push(trial(name, round, Ringlog, &[outcome(ours)]));
         trials.push(trial(name, round, Floor, &[outcome(floor)]));
     }
-    trials.push(trial(name, 1, Kafka, &[outcome(999)]));
+    for round in 1..=3 {
+        trials.push(trial(name, round, Kafka, &[outcome(999)]));
+    }
     let found = judged(name, &trials);
     assert_eq!(found.ours, Some(Figures { main: 200_000, p90: None }));
     let [floor, kafka] = found.comparisons.as_slice() else { panic!("{found:?}") };
     assert_eq!((floor.rival, floor.ratio.main, floor.is_reached), (Rival::Floor, 2_000, true));
     assert_eq!((kafka.rival, kafka.ratio.main, kafka.is_reached), (Rival::Kafka, 200, true));
+    assert!(!kafka.is_thin);
+    // Of the same with one round less of the rival nothing is said.
+    trials.pop();
+    assert!(judged(name, &trials).comparisons[1].is_thin);
     assert_eq!(found.cycles, Some(10));
 
     // A run that was robbed of its processor is not looked at.

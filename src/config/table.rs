@@ -133,7 +133,7 @@ settings! {
         max_connections: u32 = "max.connections" {
             meaning: "Most client connections at a time; one more is closed at once.",
             kind: Kind::int(0, INT_MAX), default: DefaultValue::Text("2147483647"),
-            reason: "Kafka's default: only the limit on open files bounds them",
+            reason: "Kafka's default: the limit on open files bounds them, and the ring at 16384",
             honoured_by: "broker/connection: accepting",
         }
         connections_max_idle_ms: Option<u64> = "connections.max.idle.ms" {

@@ -3,7 +3,7 @@
 //! Few searches are under way at a time, and a turn of the shard does so much of their work; the rest waits its turn. A request
 //! searches one partition after another, and keeps what it has found.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::broker::shards::{ConnectionId, RequestId};
 use crate::model::TopicId;
@@ -70,29 +70,51 @@ pub enum ListSearch {
 /// All of a shard.
 #[derive(Debug)]
 pub struct Lists {
-    /// They have work to do, in turn.
-    ready: VecDeque<PendingList>,
-    waiting: BTreeMap<(PartitionSlot, u64), PendingList>,
-    next: u64,
+    /// The one that has copied or unpacked something goes on before another begins.
+    begun: Option<(i64, PendingList)>,
+    /// They have work to do, in this order.
+    ready: BTreeMap<i64, PendingList>,
+    waiting: BTreeMap<(PartitionSlot, i64), PendingList>,
+    by_connection: BTreeMap<(ConnectionId, i64), Place>,
+    /// Behind all of `ready`.
+    next: i64,
+    /// Before all of `ready`.
+    before: i64,
     work_left: u32,
+}
+
+/// Where a request is kept.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Begun,
+    Ready,
+    Waiting(PartitionSlot),
 }
 
 impl Default for Lists {
     fn default() -> Self {
-        Self { ready: VecDeque::new(), waiting: BTreeMap::new(), next: 0, work_left: TURN_WORK }
+        Self {
+            begun: None,
+            ready: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            by_connection: BTreeMap::new(),
+            next: 0,
+            before: 0,
+            work_left: TURN_WORK,
+        }
     }
 }
 
 impl Lists {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.waiting.is_empty()
+        self.by_connection.is_empty()
     }
 
     /// Whether there is something to do without any news.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty() && self.waiting.len() < WAITING_MAX
+        (self.begun.is_some() || !self.ready.is_empty()) && self.waiting.len() < WAITING_MAX
     }
 
     /// A new turn of the shard begins.
@@ -105,40 +127,58 @@ impl Lists {
         &mut self.work_left
     }
 
-    /// Behind all others; but before them if it is unpacking.
+    /// Behind all others; but before them if it has copied or unpacked something, so that few have.
     pub fn push(&mut self, list: PendingList) {
-        if list.is_unpacking() {
-            self.ready.push_front(list);
+        self.next += 1;
+        let key = (list.request.connection, self.next);
+        if list.holds_much() && self.begun.is_none() {
+            self.by_connection.insert(key, Place::Begun);
+            self.begun = Some((self.next, list));
         } else {
-            self.ready.push_back(list);
+            self.by_connection.insert(key, Place::Ready);
+            self.ready.insert(self.next, list);
         }
     }
 
     /// The next to work on, if this turn may.
     pub fn pop(&mut self) -> Option<PendingList> {
-        if self.work_left == 0 || !self.has_work() { None } else { self.ready.pop_front() }
+        if self.work_left == 0 || !self.has_work() {
+            return None;
+        }
+        let (number, list) = self.begun.take().or_else(|| self.ready.pop_first())?;
+        self.by_connection.remove(&(list.request.connection, number));
+        Some(list)
     }
 
     /// It waits for news of the partition.
     pub fn wait(&mut self, slot: PartitionSlot, list: PendingList) {
         self.next += 1;
+        self.by_connection.insert((list.request.connection, self.next), Place::Waiting(slot));
         self.waiting.insert((slot, self.next), list);
     }
 
-    /// There is news of the partition: who waited for it has something to do.
+    /// There is news of the partition: who waited for it has something to do, before those who have not begun.
     pub fn wake(&mut self, slot: PartitionSlot) {
-        while let Some((&key, _)) = self.waiting.range((slot, 0)..=(slot, u64::MAX)).next() {
-            let Some(list) = self.waiting.remove(&key) else { return };
-            // Behind the one that is unpacking, which goes on first.
-            let place = self.ready.iter().take_while(|list| list.is_unpacking()).count();
-            self.ready.insert(place, list);
+        while let Some((&(_, number), _)) = self.waiting.range((slot, i64::MIN)..=(slot, i64::MAX)).next() {
+            let Some(list) = self.waiting.remove(&(slot, number)) else { return };
+            self.by_connection.remove(&(list.request.connection, number));
+            self.before -= 1;
+            self.by_connection.insert((list.request.connection, self.before), Place::Ready);
+            self.ready.insert(self.before, list);
         }
     }
 
     /// Forgets the requests of a connection that is gone.
     pub fn forget(&mut self, connection: ConnectionId) {
-        self.ready.retain(|list| list.request.connection != connection);
-        self.waiting.retain(|_, list| list.request.connection != connection);
+        let of_it = (connection, i64::MIN)..=(connection, i64::MAX);
+        while let Some((&key, &place)) = self.by_connection.range(of_it.clone()).next() {
+            self.by_connection.remove(&key);
+            match place {
+                Place::Begun => drop(self.begun.take()),
+                Place::Ready => drop(self.ready.remove(&key.1)),
+                Place::Waiting(slot) => drop(self.waiting.remove(&(slot, key.1))),
+            }
+        }
     }
 }
 
@@ -157,7 +197,63 @@ impl PendingList {
         self.topics.get_mut(self.place.0)?.1.parts.get_mut(self.place.1)
     }
 
-    const fn is_unpacking(&self) -> bool {
-        matches!(self.search, Some(ListSearch::Record(_)))
+    fn holds_much(&self) -> bool {
+        match &self.search {
+            None => false,
+            Some(ListSearch::Batch(search)) => search.holds_much(),
+            Some(ListSearch::Record(_)) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::kafka::ApiKey;
+
+    fn list(index: u32, correlation_id: i32) -> PendingList {
+        let connection = ConnectionId { index, generation: 1 };
+        let request = RequestId {
+            connection,
+            request: 0,
+            api_key: ApiKey::ListOffsets,
+            api_version: 9,
+            correlation_id,
+        };
+        PendingList { request, topics: Vec::new(), place: (0, 0), search: None }
+    }
+
+    fn order(lists: &mut Lists) -> Vec<i32> {
+        std::iter::from_fn(|| lists.pop()).map(|list| list.request.correlation_id).collect()
+    }
+
+    #[test]
+    fn who_waited_goes_on_first_and_who_ran_out_of_work_last() {
+        let mut lists = Lists::default();
+        let slot = PartitionSlot { place: 1, generation: 0 };
+        (0..4).for_each(|id| lists.push(list(0, id)));
+        let (waits, unfinished) = (lists.pop().unwrap(), lists.pop().unwrap());
+        lists.wait(slot, waits);
+        lists.push(unfinished);
+        lists.wake(slot);
+        assert_eq!(order(&mut lists), [0, 2, 3, 1]);
+        assert!(lists.is_empty());
+    }
+
+    #[test]
+    fn requests_of_a_connection_that_is_gone_are_forgotten_wherever_they_are() {
+        let mut lists = Lists::default();
+        let slot = PartitionSlot { place: 1, generation: 0 };
+        for (connection, id) in [(1, 0), (2, 1), (1, 2), (2, 3)] {
+            lists.push(list(connection, id));
+        }
+        let (first, second) = (lists.pop().unwrap(), lists.pop().unwrap());
+        lists.wait(slot, first);
+        lists.wait(slot, second);
+        lists.forget(ConnectionId { index: 1, generation: 1 });
+        lists.forget(ConnectionId { index: 2, generation: 0 });
+        lists.wake(slot);
+        assert_eq!(order(&mut lists), [1, 3]);
+        assert!(lists.is_empty());
     }
 }

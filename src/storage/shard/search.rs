@@ -64,10 +64,19 @@ impl TimestampSearch {
         self.timestamp
     }
 
+    /// Whether it has copied more than a batch's header.
+    #[must_use]
+    pub const fn holds_much(&self) -> bool {
+        self.bytes.capacity() > BYTES_PER_WORK
+    }
+
     fn move_to(&mut self, place: Option<Place>) {
         self.place = place;
         self.found = None;
         self.bytes.clear();
+        if self.holds_much() {
+            self.bytes = Vec::new();
+        }
     }
 }
 

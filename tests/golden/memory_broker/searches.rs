@@ -1,9 +1,11 @@
 //! Many searches by time at once, over partitions whose records are on disk and a cache that holds few of them.
 
 use super::MemoryBroker;
-use crate::script::Script;
 use crate::script::batches::{batch, packed};
 use crate::script::produce::append;
+use crate::script::{Broker as _, Script};
+use ringlog::protocol::kafka::Writer;
+use ringlog::protocol::kafka::frame::encode_request;
 use ringlog::protocol::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -97,4 +99,39 @@ fn a_bomb_is_refused_and_holds_up_nobody() {
         }
     });
     assert!(broker.turns() > 100, "{} turns: too much at a time", broker.turns());
+}
+
+/// What a search has copied of a batch when a turn ends is in nobody's account: there is one such search, not one for each turn.
+#[test]
+fn a_search_that_has_begun_to_copy_goes_on_before_another_begins() {
+    const SEARCHES: i32 = 30;
+    let mut broker = MemoryBroker::new("node.id=0\n");
+    const NAME: &str = "large-000000000-001";
+    Script::run(&mut broker, |script| {
+        assert_eq!(script.topic("large", 1, &[("max.message.bytes", "8388608")]), NAME);
+        // So that a turn ends in the middle of a batch.
+        append(script, NAME, 0, &packed(Codec::None, &[1_000], &vec![7; 3_900_000]));
+    });
+    for number in 0..SEARCHES {
+        broker.join();
+        let partitions =
+            vec![ListOffsetsPartition { partition_index: 0, current_leader_epoch: -1, timestamp: 1_000 }];
+        let topics = vec![ListOffsetsTopic { name: NAME, partitions }];
+        let request = ListOffsetsRequest { replica_id: -1, topics, ..ListOffsetsRequest::default() };
+        let mut writer = Writer::new();
+        encode_request(&mut writer, VERSION, number, None, &request).expect("a request");
+        broker.send(&writer.encoded()[4..]);
+    }
+    // Those of one turn leave in any order.
+    let mut turns: Vec<Vec<i32>> = Vec::new();
+    for _ in 0..200 {
+        let answers = std::iter::from_fn(|| broker.answer_now());
+        let mut numbers: Vec<i32> =
+            answers.map(|answer| i32::from_be_bytes(*answer.first_chunk().expect("a number"))).collect();
+        numbers.sort_unstable();
+        turns.push(numbers);
+        broker.pause(Duration::from_millis(1));
+    }
+    assert!(turns.iter().filter(|numbers| !numbers.is_empty()).count() > 3, "all in a few turns: {turns:?}");
+    assert_eq!(turns.concat(), (0..SEARCHES).collect::<Vec<_>>());
 }

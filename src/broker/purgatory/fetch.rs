@@ -80,6 +80,7 @@ pub struct Fetches {
     next: FetchId,
     /// Which part of which topic of a fetch waits on a partition.
     by_slot: BTreeSet<(PartitionSlot, FetchId, usize, usize)>,
+    by_connection: BTreeSet<(ConnectionId, FetchId)>,
     deadlines: BTreeSet<(i64, FetchId)>,
     /// Those that could not be read, since replies held too much.
     held_back: BTreeSet<FetchId>,
@@ -112,6 +113,7 @@ impl Fetches {
             self.held_back.insert(id);
         }
         self.by_slot.extend(keys_of(id, &fetch));
+        self.by_connection.insert((fetch.request.connection, id));
         self.deadlines.insert((fetch.deadline_ms, id));
         self.waiting.insert(id, fetch);
     }
@@ -183,19 +185,18 @@ impl Fetches {
 
     /// Takes out the fetches that the connection has asked for before this request.
     pub fn take_of(&mut self, connection: ConnectionId, before: u64) -> Vec<PendingFetch> {
+        let of_it = self.by_connection.range((connection, 0)..=(connection, FetchId::MAX));
         let is_meant =
-            |fetch: &PendingFetch| fetch.request.connection == connection && fetch.request.request < before;
-        let of_it = self.waiting.iter().filter(|(_, fetch)| is_meant(fetch));
-        let ids: Vec<FetchId> = of_it.map(|(&id, _)| id).collect();
+            |id: &FetchId| self.waiting.get(id).is_some_and(|fetch| fetch.request.request < before);
+        let ids: Vec<FetchId> = of_it.map(|&(_, id)| id).filter(is_meant).collect();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
     /// Forgets the fetches of a connection that is gone: nobody waits for them.
     pub fn forget(&mut self, connection: ConnectionId) {
-        let of_it =
-            |(&id, fetch): (&FetchId, &PendingFetch)| (fetch.request.connection == connection).then_some(id);
-        let ids: Vec<FetchId> = self.waiting.iter().filter_map(of_it).collect();
-        for id in ids {
+        let of_it = (connection, 0)..=(connection, FetchId::MAX);
+        while let Some(&(_, id)) = self.by_connection.range(of_it.clone()).next() {
+            self.looks += 1;
             self.remove(id);
         }
     }
@@ -203,6 +204,7 @@ impl Fetches {
     fn remove(&mut self, id: FetchId) -> Option<PendingFetch> {
         self.held_back.remove(&id);
         let fetch = self.waiting.remove(&id)?;
+        self.by_connection.remove(&(fetch.request.connection, id));
         self.deadlines.remove(&(fetch.deadline_ms, id));
         for key in keys_of(id, &fetch) {
             self.by_slot.remove(&key);

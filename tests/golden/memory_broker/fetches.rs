@@ -214,3 +214,37 @@ fn a_fetch_of_nothing_is_answered_at_once() {
         assert!(broker.answer_now().is_some());
     }
 }
+
+#[test]
+fn closing_a_connection_costs_a_look_at_its_own_fetches() {
+    let mut broker = broker_with_topic();
+    let one_byte_of = |broker: &mut MemoryBroker, partition| {
+        let partitions = vec![FetchPartition {
+            partition,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            partition_max_bytes: 1 << 20,
+            ..FetchPartition::default()
+        }];
+        let topics = vec![FetchTopic { topic: NAME, partitions, ..FetchTopic::default() }];
+        let (max_wait_ms, min_bytes, max_bytes) = (60_000, 1, 1 << 20);
+        broker.send(&frame(&FetchRequest {
+            max_wait_ms,
+            min_bytes,
+            max_bytes,
+            topics,
+            ..FetchRequest::default()
+        }));
+    };
+    (0..500).for_each(|partition| one_byte_of(&mut broker, partition));
+    broker.join();
+    (0..3).for_each(|_| one_byte_of(&mut broker, 999));
+    let before = broker.fetch_looks();
+    broker.reconnect();
+    assert_eq!(broker.fetch_looks(), before + 3);
+    // Nobody is answered for the one that is gone, and the others still wait.
+    append(&mut broker, NAME, 999, &batch(&[1_000]));
+    assert_eq!(broker.fetch_looks(), before + 3);
+    append(&mut broker, NAME, 499, &batch(&[1_000]));
+    assert!(broker.fetch_looks() > before + 3);
+}

@@ -55,6 +55,8 @@ struct Gathered {
     urgent: bool,
     /// A partition waits for the disk.
     pending: bool,
+    /// Those that do.
+    reading: Vec<PartitionSlot>,
 }
 
 /// Reads what the fetch's partitions have for it.
@@ -89,6 +91,7 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
         if expired {
             fetch.deadline_ms = i64::MAX;
         }
+        fetch.reading = gathered.reading;
         wait(owner, fetch, bytes, gathered.held_back);
     } else {
         answer(owner, fetch, parts, gathered);
@@ -112,6 +115,10 @@ fn wait<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch, bytes: Ve
     for (part, bytes) in parts.zip(bytes) {
         let log = part.slot.and_then(|slot| owner.log.partition(slot));
         part.waited = Waited { bytes, end: log.map_or(0, PartitionLog::high_watermark_end) };
+        // There is some: what comes from the disk is more. At a log's end, the disk has nothing for it.
+        if bytes > 0 {
+            fetch.reading.extend(part.slot);
+        }
     }
     let was_pressed = owner.fetches.has_held_back();
     owner.fetches.insert(fetch, held_back);
@@ -186,8 +193,11 @@ fn read_part<M: ArenaMemory>(
     let Some(slot) = part.slot else { return data };
     match owner.log.read(slot, part.offset, limit, first, &mut gathered.pieces) {
         Ok(done) => {
-            gathered.pending |= done.pending;
             gathered.urgent |= done.cut;
+            if done.pending {
+                gathered.pending = true;
+                gathered.reading.push(slot);
+            }
             gathered.bytes += done.bytes;
             data.records = Some(Records::External { bytes: index(done.bytes) });
         }
@@ -269,7 +279,14 @@ pub(super) fn handle_advanced<M: ArenaMemory>(owner: &mut Owner<M>, slot: Partit
     }
 }
 
-/// The disk has answered, or the partition is gone or was cut: fetches that wait on it are tried again.
+/// The disk has answered: fetches that it is read for are tried again, and no others that wait on the partition.
+pub(super) fn handle_read<M: ArenaMemory>(owner: &mut Owner<M>, slot: PartitionSlot) {
+    for fetch in owner.fetches.take_reading(slot) {
+        try_answer(owner, fetch);
+    }
+}
+
+/// The partition is gone or was cut, or has failed: fetches that wait on it are tried again.
 pub(super) fn handle_ready<M: ArenaMemory>(owner: &mut Owner<M>, slot: PartitionSlot) {
     for fetch in owner.fetches.take_waiting_on(slot) {
         try_answer(owner, fetch);

@@ -155,7 +155,7 @@ impl<M: ArenaMemory> Owner<M> {
                     list_offsets::handle_ready(self, slot);
                 }
                 Event::ReadReady(slot) => {
-                    fetch::handle_ready(self, slot);
+                    fetch::handle_read(self, slot);
                     list_offsets::handle_ready(self, slot);
                 }
                 Event::Room => self.answers.push_back(Answer::Room),

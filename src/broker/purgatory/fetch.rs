@@ -59,6 +59,8 @@ pub struct PendingFetch {
     pub bytes_max: u64,
     /// What its partitions have; counted while it waits.
     pub bytes: u64,
+    /// Partitions of which the disk may have more for it; known while it waits.
+    pub reading: Vec<PartitionSlot>,
     pub deadline_ms: i64,
     /// Aborted transactions are to be named, of which there are none.
     pub read_committed: bool,
@@ -80,6 +82,8 @@ pub struct Fetches {
     next: FetchId,
     /// Which part of which topic of a fetch waits on a partition.
     by_slot: BTreeSet<(PartitionSlot, FetchId, usize, usize)>,
+    /// Which fetches the disk's answers for a partition are for.
+    reading: BTreeSet<(PartitionSlot, FetchId)>,
     by_connection: BTreeSet<(ConnectionId, FetchId)>,
     deadlines: BTreeSet<(i64, FetchId)>,
     /// Those that could not be read, since replies held too much.
@@ -113,6 +117,7 @@ impl Fetches {
             self.held_back.insert(id);
         }
         self.by_slot.extend(keys_of(id, &fetch));
+        self.reading.extend(fetch.reading.iter().map(|&slot| (slot, id)));
         self.by_connection.insert((fetch.request.connection, id));
         self.deadlines.insert((fetch.deadline_ms, id));
         self.waiting.insert(id, fetch);
@@ -121,6 +126,13 @@ impl Fetches {
     /// Takes out all fetches that wait on this partition: each is tried again, and comes back if it still waits.
     pub fn take_waiting_on(&mut self, slot: PartitionSlot) -> Vec<PendingFetch> {
         let ids: BTreeSet<FetchId> = self.on(slot).map(|(_, id, _, _)| id).collect();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// The same of those for which the partition is being read from disk.
+    pub fn take_reading(&mut self, slot: PartitionSlot) -> Vec<PendingFetch> {
+        let of_it = self.reading.range((slot, 0)..=(slot, FetchId::MAX));
+        let ids: Vec<FetchId> = of_it.map(|&(_, id)| id).collect();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
@@ -204,6 +216,9 @@ impl Fetches {
     fn remove(&mut self, id: FetchId) -> Option<PendingFetch> {
         self.held_back.remove(&id);
         let fetch = self.waiting.remove(&id)?;
+        for &slot in &fetch.reading {
+            self.reading.remove(&(slot, id));
+        }
         self.by_connection.remove(&(fetch.request.connection, id));
         self.deadlines.remove(&(fetch.deadline_ms, id));
         for key in keys_of(id, &fetch) {

@@ -105,3 +105,24 @@ fn what_is_appended_while_replies_hold_too_much_wakes_a_fetch_when_they_are_read
     let answers: Vec<_> = std::iter::from_fn(|| broker.answer_now()).collect();
     assert_eq!(answers.len(), FETCHES + 1, "some fetches are still waiting");
 }
+
+#[test]
+fn what_comes_from_the_disk_costs_a_look_for_those_who_wait_for_it() {
+    const AT_THE_END: u64 = 200;
+    let mut broker = broker_that_reads_slowly();
+    for _ in 0..AT_THE_END {
+        fetch(&mut broker, 0, 1);
+    }
+    broker.join();
+    fetch(&mut broker, 0, 0);
+    let before = broker.fetch_looks();
+    broker.hold_reads(false);
+    assert!(broker.answer_now().is_some_and(|answer| answer.len() > 100_000));
+    let looks = broker.fetch_looks() - before;
+    assert!(looks < AT_THE_END / 2, "{looks} looks");
+    // Those at the end are not forgotten.
+    append(&mut broker, NAME, 0, &large());
+    broker.pause(Duration::from_secs(1));
+    let answers = std::iter::from_fn(|| broker.answer_now()).filter(|answer| answer.len() > 100_000);
+    assert_eq!(answers.count(), usize::try_from(AT_THE_END).expect("a count"));
+}

@@ -54,6 +54,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
         bytes_min: u64::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
         bytes_max,
         bytes: 0,
+        reading: Vec::new(),
         deadline_ms: shard.now_ms.saturating_add(i64::from(request.max_wait_ms.clamp(0, wait_ms_max))),
         read_committed: request.isolation_level == READ_COMMITTED,
     };

@@ -1,6 +1,6 @@
 //! Metadata (key 3): brokers, topics, partitions; makes topics that are named and missing, if both sides agree to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS, endpoint_of};
@@ -67,7 +67,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Meta
     let may_create = shard.config.auto_create_topics_enable && request.allow_auto_topic_creation;
     let missing = if may_create { missing_topics(&shard.image, &named) } else { Vec::new() };
     if missing.is_empty() {
-        answer(shard, &id, &named, operations, &[]);
+        answer(shard, &id, &named, operations, &BTreeMap::new());
         return true;
     }
     shard.hold_more(&id, reply_bytes + missing.len() * new_topic_bytes(shard));
@@ -163,12 +163,12 @@ fn missing_topics(image: &Image, named: &Named) -> Vec<NewTopic> {
 
 /// The controller has made what was missing, or not.
 pub fn handle_answer<M: ArenaMemory>(shard: &mut Shard<M>, waiting: &Waiting, reply: Result<Reply, Refusal>) {
-    let refused: Vec<(String, ErrorCode)> = match reply {
+    let refused: BTreeMap<String, ErrorCode> = match reply {
         Ok(Reply::CreateTopics(outcomes)) => outcomes
             .into_iter()
             .filter_map(|outcome| Some((outcome.name, outcome.result.err()?.error_code())))
             .collect(),
-        _ => Vec::new(),
+        _ => BTreeMap::new(),
     };
     answer(shard, &waiting.id, &waiting.named, waiting.operations, &refused);
 }
@@ -178,7 +178,7 @@ fn answer<M: ArenaMemory>(
     id: &RequestId,
     named: &Named,
     operations: Operations,
-    refused: &[(String, ErrorCode)],
+    refused: &BTreeMap<String, ErrorCode>,
 ) {
     let endpoint = endpoint_of(shard, id);
     let image = Arc::clone(&shard.image);
@@ -220,13 +220,13 @@ fn answer<M: ArenaMemory>(
 fn by_name<'a>(
     image: &'a Image,
     name: &'a str,
-    refused: &[(String, ErrorCode)],
+    refused: &BTreeMap<String, ErrorCode>,
 ) -> MetadataResponseTopic<'a> {
     if let Some(topic) = image.topic(name) {
         return describe(image, topic);
     }
-    let error = match refused.iter().find(|(known, _)| known == name) {
-        Some((_, error)) => *error,
+    let error = match refused.get(name) {
+        Some(error) => *error,
         None if topic_name::check(name).is_err() => ErrorCode::InvalidTopicException,
         None => ErrorCode::UnknownTopicOrPartition,
     };

@@ -13,6 +13,11 @@ use ringlog::client::{Client, Connection, Settings, admin::NewTopic};
 /// What takes longer hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The program under test: the one built with the tests, unless `RINGLOG_BINARY` names another.
+pub fn binary() -> PathBuf {
+    std::env::var_os("RINGLOG_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_ringlog").into(), PathBuf::from)
+}
+
 /// A data directory on disk and an arena directory on tmpfs, both removed in the end.
 pub struct Scratch {
     pub data: PathBuf,
@@ -45,7 +50,7 @@ impl Scratch {
 
     /// The command that starts a broker here, on a port that the kernel chooses.
     pub fn command(&self, settings: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringlog"));
+        let mut command = Command::new(binary());
         self.add_arguments(&mut command, settings);
         command
     }

@@ -10,7 +10,7 @@ use ringlog::model::crc::{crc32c, crc32c_append};
 
 use crate::ledger::Ledger;
 use crate::load::Producer;
-use crate::process::{Ended, Scratch, cannot, skip};
+use crate::process::{Ended, Scratch, binary, cannot, skip};
 
 /// One line on stderr, which says all of `words`, and exit code 1.
 fn assert_refused(scratch: &Scratch, command: Command, words: &[&str]) {
@@ -31,10 +31,6 @@ fn wrapped(scratch: &Scratch, binary: &Path, wrapper: &[&str], settings: &[&str]
     command.args(&wrapper[1..]).arg(binary);
     scratch.add_arguments(&mut command, settings);
     command
-}
-
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_ringlog"))
 }
 
 fn works(command: &[&str]) -> bool {
@@ -136,7 +132,7 @@ fn too_few_open_files_are_refused_with_the_number_needed() {
     if !works(&["prlimit", "--version"]) {
         return skip("prlimit is not installed (package util-linux)");
     }
-    let few = wrapped(&scratch, binary(), &["prlimit", "--nofile=256:256"], &[]);
+    let few = wrapped(&scratch, &binary(), &["prlimit", "--nofile=256:256"], &[]);
     assert_refused(&scratch, few, &["open files", "1024", "256", "ulimit -n"]);
 }
 
@@ -198,6 +194,6 @@ os.execv(sys.argv[1], sys.argv[1:])
     if !works(&["python3", "-c", "import ctypes"]) {
         return skip("python3 is not installed: it sets the filter");
     }
-    let refused = wrapped(&scratch, binary(), &["python3", "-c", FILTER], &[]);
+    let refused = wrapped(&scratch, &binary(), &["python3", "-c", FILTER], &[]);
     assert_refused(&scratch, refused, &["io_uring", "kernel.io_uring_disabled", "seccomp"]);
 }

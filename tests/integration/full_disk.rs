@@ -35,7 +35,7 @@ impl SmallDisk {
     }
 
     /// In memory, without direct I/O.
-    fn tmpfs(name: &str) -> Option<Self> {
+    pub fn tmpfs(name: &str) -> Option<Self> {
         let disk = Self::places(name);
         let mounted =
             run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(&disk.mounted));
@@ -54,7 +54,7 @@ impl SmallDisk {
     }
 
     /// Takes all room but `left_bytes`.
-    fn fill(&self, left_bytes: u64) -> PathBuf {
+    pub fn fill(&self, left_bytes: u64) -> PathBuf {
         let path = self.mounted.join("filler");
         let mut filler = File::create(&path).unwrap();
         let block = vec![1; 64 << 10];

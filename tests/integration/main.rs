@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod deleted;
+mod device_error;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]

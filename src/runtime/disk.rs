@@ -55,9 +55,12 @@ pub trait BlockingDisk: Clone + Send + Sync + 'static {
         beside.push(".new");
         let beside = PathBuf::from(beside);
         let file = self.open(&beside, Access::Create, Caching::Buffered)?;
-        file.set_length(0)?;
-        file.write_at(0, contents)?;
-        file.sync()?;
+        let written = file.set_length(0).and_then(|()| file.write_at(0, contents)).and_then(|()| file.sync());
+        if let Err(error) = written {
+            // It holds room that a full disk has for something else. If it cannot be removed, the next one is written over it.
+            let _ = self.remove(&beside);
+            return Err(error);
+        }
         self.rename(&beside, path)?;
         self.sync_directory(path.parent().unwrap_or(Path::new("")))
     }
@@ -212,6 +215,8 @@ fn direct_block_round_trips(file: &FileHandle) -> Result<bool> {
     match outcome {
         Ok(count) => Ok(count == BLOCK_BYTES && buffer.as_slice().iter().all(|byte| *byte == 0x5a)),
         Err(Error::Disk { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => Ok(false),
+        // Nothing can be tried on a full disk. It took the flag, as few do that then refuse.
+        Err(error) if error.is_storage_full() => Ok(true),
         Err(error) => Err(error),
     }
 }

@@ -105,10 +105,11 @@ impl DirectoryLock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(DiskAction::Lock)(source)),
         }
-        file.set_len(0).map_err(failed(DiskAction::Resize))?;
-        file.rewind()
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(failed(DiskAction::Write))?;
+        // Over what stands there, which on a full disk is all the room that there is.
+        let number = format!("{}\n", std::process::id());
+        let written = file.rewind().and_then(|()| file.write_all(number.as_bytes()));
+        written.map_err(failed(DiskAction::Write))?;
+        file.set_len(number.len() as u64).map_err(failed(DiskAction::Resize))?;
         Ok(Self { _file: file })
     }
 }

@@ -55,7 +55,12 @@ impl SmallDisk {
 
     /// Takes all room but `left_bytes`.
     pub fn fill(&self, left_bytes: u64) -> PathBuf {
-        let path = self.mounted.join("filler");
+        self.fill_with("filler", left_bytes)
+    }
+
+    /// The same with a file of this name.
+    pub fn fill_with(&self, name: &str, left_bytes: u64) -> PathBuf {
+        let path = self.mounted.join(name);
         let mut filler = File::create(&path).unwrap();
         let block = vec![1; 64 << 10];
         while filler.write_all(&block).is_ok() {}

@@ -10,6 +10,8 @@ mod device_error;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod full_start;
+#[cfg(test)]
 #[path = "../wire/codec/generate.rs"]
 mod generate;
 #[cfg(test)]

@@ -214,6 +214,10 @@ impl World {
             // Starts at which some files cannot be read, written or flushed.
             self.faults = SimFaults { read: 40, write: 20, sync: 40, full: false };
             self.disk.set_faults(self.faults);
+        } else if self.incarnation % 8 == 5 && !self.last_life {
+            // What a start on a full disk has done is nothing that the next one could not do.
+            self.faults = SimFaults { full: true, ..SimFaults::default() };
+            self.disk.set_faults(self.faults);
         }
         let shard_count = self.random.between(1, self.plan.shards_max) as usize;
         let options = RecoveryOptions {
@@ -267,6 +271,10 @@ impl World {
         let recovered = recover(&self.disk, &arenas, &known, options);
         self.check_alive()?;
         match recovered {
+            Ok(recovered) if recovered.report.lacks_room => {
+                ensure!(self.faults.full, "there is room: {:?}", recovered.report);
+                Err(Stop::Died)
+            }
             Ok(recovered) => {
                 trace!("recovered: {:?}", recovered.report);
                 let offline = &recovered.report.offline;

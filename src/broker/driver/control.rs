@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::Error;
+use super::reserve::{self, RESERVE_BYTES};
 use super::start::{self, Prepared, SHARDS, Started};
 use crate::broker::shards::control::{ControlAnswer, ControlQuestion};
 use crate::controller::Controller;
@@ -31,6 +33,8 @@ pub(super) enum FromShard {
 
 /// Messages that may wait for the control thread. A shard with more keeps them.
 const QUESTIONS_MAX: usize = 4_096;
+/// While less room is kept for the next start than it may need, it is looked for so often.
+const RESERVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Starts the shard and serves its questions until it ends.
 pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> Result<(), Error> {
@@ -47,22 +51,31 @@ pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> 
     })?;
     on_started(&prepared.started);
     let mut stopping = false;
+    let mut keeps_reserve = reserve::keep(&prepared.disk, RESERVE_BYTES);
     let ended = loop {
         if stop.load(Ordering::Acquire) && !stopping {
             stopping = true;
             tracing::info!("stopping");
+            // Sealing may need it.
+            if let Err(error) = reserve::release(&prepared.disk) {
+                tracing::warn!(%error, "the room that is kept for it cannot be used");
+            }
             let _ = shard.mail.send(ToShard::Stop);
         }
         if serve_questions(&mut prepared.controller, &mut from_shard, &shard.mail) {
             break shard.thread.join();
         }
-        parker.park(None);
+        let timeout = (!keeps_reserve).then_some(RESERVE_INTERVAL);
+        if !parker.park(timeout) && !keeps_reserve && !stopping {
+            keeps_reserve = reserve::keep(&prepared.disk, RESERVE_BYTES);
+        }
     };
     let stopped = ended.map_err(|_| Error::ShardEnded)??;
     if let Some(partitions) = stopped.clean {
         // The log may have begun anew since the start.
         let incarnation = prepared.controller.image().start_count().0;
         write_base_of(&prepared.disk, incarnation, SHARDS, true, partitions)?;
+        reserve::keep(&prepared.disk, RESERVE_BYTES);
         // Nothing is in the arena: its memory is the machine's again.
         if let Err(error) = Arena::remove(&arena_path) {
             tracing::warn!(%error, "the arena's memory is not given back");

@@ -27,6 +27,29 @@ pub enum Error {
         "the metadata log is older than the data, which tell of start {last}; put back the metadata of that time"
     )]
     MetadataLost { last: u64 },
+    #[error(
+        "{source}: the disk is full; free {} MiB in the file system of {}, and start again",
+        needed_bytes >> 20, data.display()
+    )]
+    NoRoom { data: PathBuf, needed_bytes: u64, source: Box<Error> },
+    #[error("cannot recover the log, whose memory is in another place or larger than now")]
+    NoRoomToRecover,
     #[error("the shard's thread ended unexpectedly")]
     ShardEnded,
+}
+
+impl Error {
+    /// Whether room in the file system of the data would have helped.
+    pub(super) fn is_disk_full(&self) -> bool {
+        let is_full =
+            |error: &runtime::Error| matches!(error, runtime::Error::Disk { .. }) && error.is_storage_full();
+        match self {
+            Self::Runtime(error)
+            | Self::Metadata(controller::Error::Disk(error))
+            | Self::Recovery(storage::recovery::RecoveryError::Disk(error)) => is_full(error),
+            Self::NoRoomToRecover => true,
+            Self::CommitLog { fault, .. } => *fault == storage::operation::Fault::NoSpace,
+            _ => false,
+        }
+    }
 }

@@ -21,6 +21,7 @@ use crate::runtime::memory::Arena;
 use crate::storage::commit_log::FILE_BYTES_MIN;
 use crate::storage::driver::run_task;
 use crate::storage::operation::{Outcome, Task};
+use crate::storage::partition::PartitionLog;
 use crate::storage::recovery::{KnownPartition, Recovered, RecoveryOptions, claim_arena, recover};
 use crate::storage::shard::{ShardLog, ShardOptions, commit_file_path};
 
@@ -44,32 +45,47 @@ pub(super) struct Life {
     pub(super) disk: RealDisk,
     pub(super) recovery: RecoveryOptions,
     pub(super) open_files: u64,
+    /// What the last process left has been recovered.
+    pub(super) has_recovered: bool,
 }
 
 impl Life {
     /// Maps the shard's arena and recovers what it and the disk hold.
-    pub(super) fn begin(&self, image: &Image) -> Result<(Arena, Recovered), Error> {
+    pub(super) fn begin(&mut self, image: &Image) -> Result<(Arena, Recovered), Error> {
         let bytes = index(round_down(self.config.arena_bytes as u64, 4096));
         let path = self.arena_path();
         // The last life may have had it somewhere else.
-        let left = match self.recorded_arena_path()? {
-            Some(recorded) if recorded != path => Arena::open_left(&recorded)?,
+        let recorded = self.recorded_arena_path()?;
+        let left = match &recorded {
+            Some(recorded) if *recorded != path => Arena::open_left(recorded)?,
             _ => None,
         };
+        let record = || self.disk.replace_file(Path::new(ARENA_PATH_FILE), path.as_os_str().as_bytes());
+        if left.is_none() && recorded.as_ref() != Some(&path) {
+            record()?;
+        }
         let (mut arena, found) = Arena::open(&path, bytes)?;
         if !found.in_memory {
             tracing::warn!(arena = %path.display(), "the arena is not on tmpfs: the kernel writes it back to the disk");
         }
         let arenas: Vec<&Arena> = std::iter::once(&arena).chain(&left).collect();
         let recovered = self.recover(&arenas, image)?;
+        if recovered.report.lacks_room {
+            // Of an arena elsewhere, or of another length, nobody would know any more.
+            if left.is_some() || found.previous_bytes > bytes {
+                return Err(Error::NoRoomToRecover);
+            }
+            return Ok((arena, recovered));
+        }
         if found.previous_bytes > 0 {
             arena.reset(bytes)?;
         }
-        self.disk.replace_file(Path::new(ARENA_PATH_FILE), path.as_os_str().as_bytes())?;
         claim_arena(&mut arena, &self.recovery, 0);
         if let Some(left) = left {
+            record()?;
             Arena::remove(left.path())?;
         }
+        self.has_recovered = true;
         Ok((arena, recovered))
     }
 
@@ -100,9 +116,12 @@ impl Life {
     pub(super) fn begin_again(&mut self, arena: &mut Arena, image: &Image) -> Result<Recovered, Error> {
         self.recovery.now_ms = SystemClock.wall_ms();
         // What the start did not know has been moved: what is not known any more was deleted since.
-        self.recovery.knows_all_topics = true;
+        self.recovery.knows_all_topics |= self.has_recovered;
         let recovered = self.recover(&[arena], image)?;
-        claim_arena(arena, &self.recovery, 0);
+        if !recovered.report.lacks_room {
+            claim_arena(arena, &self.recovery, 0);
+            self.has_recovered = true;
+        }
         Ok(recovered)
     }
 
@@ -121,6 +140,9 @@ impl Life {
         image: &Image,
         recovered: Recovered,
     ) -> Result<(ShardLog<Arena>, Partitions), (Arena, Error)> {
+        if recovered.report.lacks_room {
+            return Ok(self.open_awaiting(arena, image, recovered));
+        }
         let mut log = ShardLog::new(self.shard_options(), arena, SystemClock.wall_ms());
         if let Err(error) = self.open_commit_files(storage, &mut log, &recovered) {
             return Err((log.into_memory(), error));
@@ -132,6 +154,30 @@ impl Life {
             log.remove_left_over();
         }
         Ok((log, partitions))
+    }
+
+    /// A log of partitions that are read alone, until the disk has the room to recover them.
+    fn open_awaiting(
+        &self,
+        arena: Arena,
+        image: &Image,
+        recovered: Recovered,
+    ) -> (ShardLog<Arena>, Partitions) {
+        let mut log = ShardLog::awaiting_recovery(self.shard_options(), arena, SystemClock.wall_ms());
+        let partitions = add_partitions(&self.config, image, &mut log, recovered);
+        (log, partitions)
+    }
+
+    /// What stands in for a log that cannot be recovered just now: all partitions of the image, which refuse everything.
+    pub(super) fn open_failed(&self, arena: Arena, image: &Image) -> (ShardLog<Arena>, Partitions) {
+        let empty = |known: KnownPartition| {
+            PartitionLog::empty(known.topic_partition, known.folder, known.config, known.leader_epoch)
+        };
+        let logs = known_partitions(&self.config, image).into_iter().map(empty).collect();
+        let recovered = Recovered { logs, ..Recovered::default() };
+        let (mut log, partitions) = self.open_awaiting(arena, image, recovered);
+        log.fail_all();
+        (log, partitions)
     }
 
     fn shard_options(&self) -> ShardOptions {
@@ -204,6 +250,13 @@ fn known_partitions(config: &BrokerConfig, image: &Image) -> Vec<KnownPartition>
 
 fn report(recovered: &Recovered) {
     let report = &recovered.report;
+    if report.lacks_room {
+        tracing::error!(
+            unread = report.offline.len(),
+            "the disk is full: the log is recovered when there is room; what can be read is read, and appends are refused"
+        );
+        return;
+    }
     for (partition, reason) in &report.offline {
         tracing::error!(partition, reason, "the partition is damaged and not served");
     }

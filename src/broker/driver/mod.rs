@@ -8,6 +8,7 @@ mod disk;
 mod error;
 mod logs;
 mod rebuild;
+mod reserve;
 mod shard_loop;
 mod sockets;
 mod start;

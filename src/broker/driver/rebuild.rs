@@ -1,21 +1,24 @@
-//! When the commit log cannot be written: the shard's log begins anew.
+//! When the log cannot go on, or could not be recovered for want of room: it begins anew.
 //!
-//! A write that failed is not tried again, since nobody knows what it left. All partitions refuse with KAFKA_STORAGE_ERROR,
-//! what is under way ends, and then the log is recovered from disk and arena as after a death of the process, onto a new stream
-//! and with higher leader epochs. The connections stay. The shard stands still for that time: it has nothing else to serve.
+//! A commit-log write that failed is not tried again, since nobody knows what it left. All partitions refuse with
+//! KAFKA_STORAGE_ERROR, what is under way ends, and then the log is recovered from disk and arena as after a death of the process,
+//! onto a new stream and with higher leader epochs. The connections stay. Recovery blocks the shard; if the disk does not let it
+//! succeed, it is tried again later, and meanwhile everything is refused. Where nothing but room is wanting, at a start too, what can be
+//! read is read meanwhile.
 
-use std::time::Duration;
-
-use super::control::ToShard;
 use super::shard_loop::ShardLoop;
+use crate::runtime::disk::{BlockingDisk, RealDisk};
+use crate::storage::recovery::Recovered;
 
 /// Clients get so long to read replies whose records lie in the arena; then they are disconnected. Unit: ms.
 const DETACH_MS_MAX: i64 = 1_000;
 /// Time between two attempts, doubled after each up to the maximum: a disk that keeps failing is not hammered. Unit: ms.
 const PAUSE_MS_MIN: i64 = 100;
 const PAUSE_MS_MAX: i64 = 30_000;
-/// While recovery is repeated, it is looked so often whether the broker is to stop. Unit: ms.
-const STOP_LOOK_MS: i64 = 100;
+/// While the disk is full, between two attempts, or looks at how much room there is. Unit: ms.
+const FULL_PAUSE_MS: i64 = 1_000;
+/// With so much room, a recovery for which there was none is tried again; twice as much each time that it did not do. Unit: bytes.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 /// Where a rebuild stands.
 #[derive(Debug, Default)]
@@ -23,6 +26,11 @@ pub(super) struct Rebuild {
     step: Step,
     pause_ms: i64,
     not_before_ms: i64,
+    /// The log, of which what can be read is, waits for so much room to be recovered; 0: it does not. Unit: bytes.
+    wanted_bytes: u64,
+    next_look_ms: i64,
+    /// When it is tried however much room there is.
+    next_try_ms: i64,
 }
 
 #[derive(Debug, Default)]
@@ -31,20 +39,24 @@ enum Step {
     Idle,
     /// The controller has been asked for the number of a new life.
     Asked,
-    /// Operations end, replies leave.
+    /// Operations end, replies leave; then recovery, as soon as it is due.
     Draining { deadline_ms: i64 },
 }
 
-/// The shard was told to stop while the disk refused: the next start recovers.
-pub(super) struct StopWished;
-
 impl Rebuild {
+    /// That of a log that a start has recovered, or of one that waits for room.
+    pub(super) fn after_start(recovered: &Recovered, now_ms: i64) -> Self {
+        let mut this = Self::default();
+        this.note_recovered(recovered, now_ms);
+        this
+    }
+
     /// Whether no storage operation may be started any more.
     pub(super) const fn is_draining(&self) -> bool {
         matches!(self.step, Step::Draining { .. })
     }
 
-    /// Whether [`ShardLoop::proceed_rebuild`] has something to look at. `failed`: the commit log has.
+    /// Whether [`ShardLoop::proceed_rebuild`] has something to look at. `failed`: the log has.
     pub(super) const fn is_due(&self, failed: bool, now_ms: i64) -> bool {
         match self.step {
             Step::Idle => failed && now_ms >= self.not_before_ms,
@@ -53,35 +65,58 @@ impl Rebuild {
     }
 
     /// When it has, if nothing else happens. Unit: ms.
-    pub(super) const fn next_deadline_ms(&self, failed: bool) -> i64 {
+    pub(super) fn next_deadline_ms(&self, failed: bool) -> i64 {
         match self.step {
             Step::Idle if failed => self.not_before_ms,
+            Step::Idle if self.wanted_bytes > 0 => self.next_look_ms.max(self.not_before_ms),
             Step::Draining { deadline_ms } => deadline_ms,
             _ => i64::MAX,
         }
     }
 
-    fn pause(&mut self, now_ms: i64) {
-        self.pause_ms = (self.pause_ms * 2).clamp(PAUSE_MS_MIN, PAUSE_MS_MAX);
+    /// Whether a log that waits for room to be recovered is to be tried again.
+    pub(super) fn has_room_come(&mut self, disk: &RealDisk, now_ms: i64) -> bool {
+        if self.wanted_bytes == 0 || now_ms < self.next_look_ms || !matches!(self.step, Step::Idle) {
+            return false;
+        }
+        self.next_look_ms = now_ms.saturating_add(FULL_PAUSE_MS);
+        now_ms >= self.next_try_ms
+            || disk.free_bytes().is_ok_and(|free_bytes| free_bytes >= self.wanted_bytes)
+    }
+
+    /// The log has been recovered, or waits for room.
+    fn note_recovered(&mut self, recovered: &Recovered, now_ms: i64) {
+        let wanted_bytes = self.wanted_bytes.saturating_mul(2).max(ROOM_BYTES_MIN);
+        self.wanted_bytes = if recovered.report.lacks_room { wanted_bytes } else { 0 };
+        self.next_look_ms = now_ms.saturating_add(FULL_PAUSE_MS);
+        self.next_try_ms = now_ms.saturating_add(PAUSE_MS_MAX);
+    }
+
+    fn pause(&mut self, now_ms: i64, pause_ms_max: i64) {
+        self.pause_ms = (self.pause_ms * 2).clamp(PAUSE_MS_MIN, pause_ms_max);
         self.not_before_ms = now_ms.saturating_add(self.pause_ms);
     }
 }
 
 impl ShardLoop {
     /// Takes the next step towards a log that works.
-    pub(super) fn proceed_rebuild(mut self) -> Result<Self, StopWished> {
+    pub(super) fn proceed_rebuild(mut self) -> Self {
         match self.rebuild.step {
             Step::Idle => {
-                tracing::error!(
-                    "the commit log could not be written, or not be emptied: the log begins anew"
-                );
+                if self.shard.must_begin_anew() {
+                    tracing::error!(
+                        "the commit log could not be written, or not be emptied: the log begins anew"
+                    );
+                } else {
+                    tracing::info!("the disk may have room to recover the log: it begins anew");
+                }
                 self.shard.ask_for_new_life();
                 self.rebuild.step = Step::Asked;
             }
             Step::Asked => match self.shard.take_new_life() {
                 None => {}
                 Some(false) => {
-                    self.rebuild.pause(self.now_ms);
+                    self.rebuild.pause(self.now_ms, PAUSE_MS_MAX);
                     self.rebuild.step = Step::Idle;
                 }
                 Some(true) => {
@@ -90,62 +125,65 @@ impl ShardLoop {
                 }
             },
             Step::Draining { deadline_ms } => {
-                if self.now_ms >= deadline_ms {
-                    self.close_clients();
-                    self.rebuild.step =
-                        Step::Draining { deadline_ms: self.now_ms.saturating_add(DETACH_MS_MAX) };
-                }
                 // Again each time: a topic may have been made meanwhile, and somebody may wait for it.
                 self.shard.fail_all();
                 self.settle();
-                if self.storage.is_idle() && self.shard.is_detached() {
+                let is_detached = self.storage.is_idle() && self.shard.is_detached();
+                if is_detached && self.now_ms >= self.rebuild.not_before_ms {
                     return self.begin_anew();
                 }
+                let deadline_ms = if is_detached {
+                    self.rebuild.not_before_ms
+                } else if self.now_ms >= deadline_ms {
+                    self.close_clients();
+                    self.now_ms.saturating_add(DETACH_MS_MAX)
+                } else {
+                    deadline_ms
+                };
+                self.rebuild.step = Step::Draining { deadline_ms };
             }
         }
-        Ok(self)
+        self
     }
 
-    /// Recovers and goes on. As long as the disk refuses, it is tried again, and nothing is served.
-    fn begin_anew(self) -> Result<Self, StopWished> {
+    /// Recovers and goes on, or refuses everything until it is tried again.
+    fn begin_anew(self) -> Self {
         let mut this = self;
         this.storage.reset();
-        let mut mail = Vec::new();
+        let mut result = None;
         let revived = this.shard.renew(|mut arena, image| {
             this.life.recovery.incarnation = image.start_count().0;
-            loop {
-                let error = match this.life.begin_again(&mut arena, image) {
-                    Err(error) => error,
-                    Ok(recovered) => match this.life.open(&mut this.storage, arena, image, recovered) {
-                        Ok(opened) => return Ok(opened),
+            let error = match this.life.begin_again(&mut arena, image) {
+                Err(error) => error,
+                Ok(recovered) => {
+                    this.rebuild.note_recovered(&recovered, this.now_ms);
+                    match this.life.open(&mut this.storage, arena, image, recovered) {
+                        Ok(opened) => return opened,
                         Err((memory, error)) => {
                             arena = memory;
                             this.storage.reset();
                             error
                         }
-                    },
-                };
-                tracing::error!(%error, "the log cannot be recovered; it is tried again");
-                this.rebuild.pause(this.now_ms);
-                let mut left_ms = this.rebuild.pause_ms;
-                while left_ms > 0 {
-                    let step_ms = left_ms.min(STOP_LOOK_MS);
-                    std::thread::sleep(Duration::from_millis(step_ms.unsigned_abs()));
-                    left_ms -= step_ms;
-                    this.from_control.take_all(&mut mail);
-                    if mail.iter().any(|message| matches!(message, ToShard::Stop)) {
-                        return Err(StopWished);
                     }
                 }
-            }
-        })?;
-        this.rebuild.step = Step::Idle;
-        this.rebuild.pause(this.now_ms);
+            };
+            let opened = this.life.open_failed(arena, image);
+            result = Some(error);
+            opened
+        });
         let mut this = Self { shard: revived, ..this };
-        for message in mail {
-            this.handle_mail(message);
+        if let Some(error) = result {
+            tracing::error!(%error, "the log cannot be recovered; it is tried again");
+            let pause_ms_max = if error.is_disk_full() { FULL_PAUSE_MS } else { PAUSE_MS_MAX };
+            this.rebuild.pause(this.now_ms, pause_ms_max);
+            this.rebuild.step = Step::Draining { deadline_ms: this.rebuild.not_before_ms };
+        } else {
+            this.rebuild.step = Step::Idle;
+            this.rebuild.pause(this.now_ms, PAUSE_MS_MAX);
+            if this.rebuild.wanted_bytes == 0 {
+                tracing::info!("the log has begun anew");
+            }
         }
-        tracing::info!("the log has begun anew");
-        Ok(this)
+        this
     }
 }

@@ -110,11 +110,12 @@ impl ShardLoop {
             if let Some(stopped) = self.poll_stopped() {
                 return Ok(stopped);
             }
-            if self.stop_deadline_ms.is_none()
-                && self.rebuild.is_due(self.shard.must_begin_anew(), self.now_ms)
-            {
-                let Ok(this) = self.proceed_rebuild() else { return Ok(Stopped { clean: None }) };
-                self = this;
+            if self.stop_deadline_ms.is_none() {
+                let fails =
+                    self.shard.must_begin_anew() || self.rebuild.has_room_come(&self.life.disk, self.now_ms);
+                if self.rebuild.is_due(fails, self.now_ms) {
+                    self = self.proceed_rebuild();
+                }
             }
             self.wait()?;
         }
@@ -391,6 +392,10 @@ impl ShardLoop {
         let deadline_ms = self.stop_deadline_ms?;
         let replies_are_over = self.now_ms >= deadline_ms.saturating_sub(STOP_REPLIES_MS)
             || !self.clients.iter().flatten().any(Client::is_sending);
+        if self.rebuild.is_draining() && replies_are_over {
+            // The next start recovers.
+            return Some(Stopped { clean: None });
+        }
         if self.shard.is_at_rest() && replies_are_over {
             let clean = self.shard.describe_clean();
             return Some(Stopped { clean });

@@ -15,6 +15,7 @@ use super::control::{FromShard, ToShard};
 use super::disk::Storage;
 use super::logs::Life;
 use super::rebuild::Rebuild;
+use super::reserve::{self, RESERVE_BYTES, START_BYTES};
 use super::shard_loop::{ShardLoop, Stopped};
 use crate::broker::shards::Shard;
 use crate::broker::shards::memory::frame_bytes_max;
@@ -86,6 +87,17 @@ impl Prepared {
 
 /// Does everything that can refuse a start.
 pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
+    try_to_prepare(config).map_err(|error| {
+        if error.is_disk_full() {
+            let (data, needed_bytes) = (config.log_dir.clone(), RESERVE_BYTES);
+            Error::NoRoom { data, needed_bytes, source: Box::new(error) }
+        } else {
+            error
+        }
+    })
+}
+
+fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
     let signals = signal::block()?;
     let cpu = choose_cpu(config)?;
     let ring_options = RingOptions { cpu, ..RingOptions::default() };
@@ -96,6 +108,7 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
     let ports: Vec<u16> = listeners.iter().map(|listener| listener.address().port()).collect();
     let disk = RealDisk::open(&config.log_dir)?;
     let lock = DirectoryLock::acquire(disk.root())?;
+    reserve::release(&disk)?;
     if !disk.is_direct() {
         tracing::warn!(data = %disk.root().display(), "the file system has no direct I/O; the page cache stands between");
     }
@@ -113,7 +126,9 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
         knows_all_topics: controller.knows_all_topics() && !has_lost_starts,
         seeded_bug: None,
     };
-    let life = Life { config: Arc::clone(config), disk: disk.clone(), recovery, open_files };
+    let (life_config, life_disk) = (Arc::clone(config), disk.clone());
+    let mut life = Life { config: life_config, disk: life_disk, recovery, open_files, has_recovered: false };
+    reserve::keep(&disk, START_BYTES);
     let (arena, recovered) = life.begin(&controller.image())?;
     let started =
         Started { ports, cpus: vec![cpu.map_or(0, |cpu| usize::from(cpu.0))], data: disk.root().to_owned() };
@@ -245,10 +260,11 @@ pub(super) fn start_shard(
             let _ = ready.send((mail, ring.waker()));
             let workers = client_receiver.recv().map_err(|_| Error::ShardEnded)?;
             let mut storage = Storage::new(life.disk.clone(), workers);
+            let now_ms = super::shard_loop::read_clocks().steady_ms;
+            let rebuild = Rebuild::after_start(&recovered, now_ms);
             let (log, partitions) =
                 life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
             let config = Arc::clone(&life.config);
-            let now_ms = super::shard_loop::read_clocks().steady_ms;
             let frames = BufferPool::new(frame_bytes_max(&config));
             let shard_loop = ShardLoop {
                 shard: Shard::new(log, Arc::clone(&config), image, partitions),
@@ -267,7 +283,7 @@ pub(super) fn start_shard(
                 now_ms,
                 unsent: VecDeque::new(),
                 life,
-                rebuild: Rebuild::default(),
+                rebuild,
                 spare: Vec::new(),
                 waiting: VecDeque::new(),
                 held_up: VecDeque::new(),

@@ -159,20 +159,15 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// The same connections over a log that has begun anew: `revive` makes it from the old one's memory. Only when nothing waits
     /// on the old one and no reply holds its memory ([`Self::is_detached`]).
-    ///
-    /// # Errors
-    /// What `revive` says; the shard is gone then.
-    pub fn renew<E>(
-        self,
-        revive: impl FnOnce(M, &Arc<Image>) -> Result<(ShardLog<M>, Partitions), E>,
-    ) -> Result<Self, E> {
+    #[must_use]
+    pub fn renew(self, revive: impl FnOnce(M, &Arc<Image>) -> (ShardLog<M>, Partitions)) -> Self {
         assert!(self.is_detached(), "replies hold the log's memory");
         let Self { owner, config, image, .. } = self;
         let now = owner.now();
-        let (log, partitions) = revive(owner.into_memory(), &image)?;
+        let (log, partitions) = revive(owner.into_memory(), &image);
         let mut owner = Owner::new(log, Arc::clone(&config), partitions);
         owner.set_now(now);
-        Ok(Self { owner, config, image, ..self })
+        Self { owner, config, image, ..self }
     }
 
     /// Whether nothing but the log itself holds its memory, and nobody waits for it.

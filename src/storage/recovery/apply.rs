@@ -21,12 +21,23 @@ pub(super) struct SegmentFiles<'a, D: BlockingDisk> {
     folders: BTreeSet<String>,
     /// Folders with files that cannot be read, written or flushed, and the reason.
     damaged: BTreeMap<String, String>,
+    /// The disk had no room for some of them.
+    lacks_room: bool,
+}
+
+/// What has become of the files.
+pub(super) struct Finished {
+    /// Folders with files that cannot be read, written or flushed, and the reason.
+    pub(super) damaged: BTreeMap<String, String>,
+    /// Some of them for want of room.
+    pub(super) lacks_room: bool,
 }
 
 impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
     /// `damaged`: folders of which it is known already.
     pub(super) fn new(disk: &'a D, damaged: BTreeMap<String, String>) -> Self {
-        Self { disk, open: BTreeMap::new(), order: VecDeque::new(), folders: BTreeSet::new(), damaged }
+        let (open, order, folders) = (BTreeMap::new(), VecDeque::new(), BTreeSet::new());
+        Self { disk, open, order, folders, damaged, lacks_room: false }
     }
 
     /// Whether something in the folder was found to be damaged: nothing is done to it any more.
@@ -34,14 +45,15 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         self.damaged.contains_key(folder)
     }
 
-    /// Takes note of damage in the folder; any other error is returned.
+    /// Takes note of damage in the folder, or of want of room for it; any other error is returned.
     pub(super) fn note_damage(
         &mut self,
         folder: &str,
         result: Result<(), RecoveryError>,
     ) -> Result<(), RecoveryError> {
         match result {
-            Err(RecoveryError::Disk(error)) if error.is_damage() => {
+            Err(RecoveryError::Disk(error)) if error.is_damage() || error.is_storage_full() => {
+                self.lacks_room |= error.is_storage_full();
                 self.damaged.entry(folder.to_owned()).or_insert_with(|| error.to_string());
                 Ok(())
             }
@@ -162,8 +174,8 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         }))
     }
 
-    /// Brings everything written to stable media, names included. Returns the folders that are damaged, with the reasons.
-    pub(super) fn finish(mut self) -> Result<BTreeMap<String, String>, RecoveryError> {
+    /// Brings everything written to stable media, names included.
+    pub(super) fn finish(mut self) -> Result<Finished, RecoveryError> {
         for ((folder, _), file) in std::mem::take(&mut self.open) {
             self.note_damage(&folder, file.sync().map_err(Into::into))?;
         }
@@ -175,6 +187,6 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         if !folders.is_empty() {
             self.disk.sync_directory(Path::new(""))?;
         }
-        Ok(self.damaged)
+        Ok(Finished { damaged: self.damaged, lacks_room: self.lacks_room })
     }
 }

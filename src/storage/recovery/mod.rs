@@ -91,6 +91,9 @@ pub struct RecoveryReport {
     pub bytes_cut: u64,
     /// Partitions that are not served, with the reason.
     pub offline: Vec<(String, String)>,
+    /// The disk has no room for all that was to be written. The last life's base, streams and arenas hold still, and are to be
+    /// recovered again: until then the logs may be read, those in `offline` not, and nothing may be appended.
+    pub lacks_room: bool,
     /// Folders of deleted partitions, to be removed when there is time.
     pub trash: Vec<String>,
     /// Folders of partitions that the metadata does not know but may have known, under the names that they have been given.
@@ -157,7 +160,17 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
     } else {
         held = recover_unclean(disk, arenas, partitions, options, &mut last, &mut recovered)?;
     }
-    write_first_base(disk, options, &recovered.logs, &last.known, &held)?;
+    if recovered.report.lacks_room {
+        return Ok(recovered);
+    }
+    match write_first_base(disk, options, &recovered.logs, &last.known, &held) {
+        Err(RecoveryError::Disk(error)) if error.is_storage_full() => {
+            tracing::warn!(%error, "nothing can be written down of what was recovered");
+            recovered.report.lacks_room = true;
+            return Ok(recovered);
+        }
+        written => written?,
+    }
     held::forget_others(disk, options.incarnation)?;
     for shard in 0..SHARDS_MAX {
         let path = shard_checkpoint_path(shard);
@@ -244,6 +257,7 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     report.frames_applied = replayed.frames_applied;
     report.chunks_applied = replayed.chunks_applied;
     report.damaged_streams = replayed.damaged_streams;
+    report.lacks_room = replayed.lacks_room;
     report.arena_found = !sources.arenas.is_empty();
     let shard_count = last.base.as_ref().map_or(u32::from(sources.incarnation.is_some()), |base| base.shard);
     report.arena_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
@@ -269,6 +283,9 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
         recovered.logs.push(log);
         producer_count = partition::bound_producers(&mut recovered.logs, producer_count);
     }
+    if report.lacks_room {
+        return Ok(held);
+    }
     if last.base.is_none()
         && let Some((folder, reason)) = report.offline.first().cloned()
     {
@@ -290,7 +307,8 @@ fn recover_or_leave<D: BlockingDisk>(
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
     match partition::recover(disk, known, state, unsure, options, report) {
-        Err(RecoveryError::Disk(error)) if error.is_damage() => {
+        Err(RecoveryError::Disk(error)) if error.is_damage() || error.is_storage_full() => {
+            report.lacks_room |= error.is_storage_full();
             Ok(partition::offline(known, state, error.to_string(), report))
         }
         log => log,

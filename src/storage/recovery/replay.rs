@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apply::SegmentFiles;
+use super::apply::{Finished, SegmentFiles};
 use super::chunks::{Piece, lay_over};
 use super::frames::GROUPS_IN_FLIGHT_MAX;
 use super::held::{HeldWriter, for_each_held};
@@ -56,6 +56,8 @@ pub(super) struct Replayed {
     pub(super) damaged_streams: u32,
     /// Folders whose partitions lack something, with the reasons. Their states are as before.
     pub(super) damaged: BTreeMap<String, String>,
+    /// Some of them because the disk is full.
+    pub(super) lacks_room: bool,
     /// Partitions of which more is known than whether the last life's memory was found: whether that of the last life that served
     /// them, or a part of it, is lost.
     pub(super) memory_lost: BTreeMap<TopicPartition, bool>,
@@ -108,7 +110,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         let (frames_applied, chunks_applied) = (self.frames_applied, self.chunks_applied);
         let damaged_streams = self.damaged_streams;
         memory_lost.extend(with_gaps.into_iter().map(|id| (id, true)));
-        let damaged = files.finish()?;
+        let Finished { damaged, lacks_room } = files.finish()?;
         for (id, original) in originals {
             let is_damaged = by_id.get(&id).is_some_and(|known| damaged.contains_key(&known.folder));
             match original.filter(|_| is_damaged) {
@@ -117,7 +119,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                 None => {}
             }
         }
-        Ok(Replayed { frames_applied, chunks_applied, damaged_streams, damaged, memory_lost })
+        Ok(Replayed { frames_applied, chunks_applied, damaged_streams, damaged, lacks_room, memory_lost })
     }
 
     fn replay_held(

@@ -9,7 +9,7 @@ use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::index;
 use crate::model::{Durability, Offset, ProducerEpoch, ProducerId};
 use crate::runtime::file::{Access, BlockingFile as _, Caching};
-use crate::runtime::sim::{SimDisk, SimMemory, SimRandom, SimSteps};
+use crate::runtime::sim::{SimDisk, SimFaults, SimMemory, SimRandom, SimSteps};
 use crate::storage::arena::ChunkId;
 use crate::storage::arena::table::{ChunkLabel, in_use};
 use crate::storage::commit_log::FILE_BYTES_MIN;
@@ -370,6 +370,40 @@ fn unflushed(content: &[u8]) -> Directory {
     let state = CheckpointPartition { reserved_offset: RESERVED, ..CheckpointPartition::fresh(PARTITION) };
     write_base_of(&directory.disk, LAST, 1, false, vec![state]).unwrap();
     directory
+}
+
+/// What the memory has is not put in place, and nothing is written down: the next recovery finds all of it again.
+#[test]
+fn on_a_full_disk_nothing_is_void_before_there_is_room() {
+    let content = batches(0, 60, 300);
+    let mut directory = unflushed(&content[..10 * 361]);
+    let memory = memory_with(&content, "none");
+    let base = directory.get(BASE_PATH);
+    for _ in 0..2 {
+        directory.disk.set_faults(SimFaults { full: true, ..SimFaults::default() });
+        let recovered = directory.start_with(&[&memory]).unwrap();
+        assert!(recovered.report.lacks_room && recovered.logs[0].has_failed());
+        assert_eq!((directory.get(BASE_PATH), directory.get(&path_of(0, "log")).len()), (base.clone(), 3610));
+        directory.next_incarnation = LAST + 1;
+    }
+    directory.disk.set_faults(SimFaults::default());
+    let recovered = directory.start_with(&[&memory]).unwrap();
+    assert!(!recovered.report.lacks_room);
+    assert_eq!(recovered.logs[0].log_end_offset, Offset(60));
+}
+
+/// Nothing is to be put in place: what is there can be read, even if that cannot be written down.
+#[test]
+fn on_a_full_disk_a_partition_without_need_of_room_is_recovered_to_be_read() {
+    let mut directory = Directory::new(Durability::Synced);
+    let contents = directory.put_segments(&[0]);
+    directory.start().unwrap();
+    directory.disk.set_faults(SimFaults { full: true, ..SimFaults::default() });
+    let recovered = directory.start().unwrap();
+    assert!(recovered.report.lacks_room && !recovered.logs[0].has_failed());
+    assert_eq!(recovered.logs[0].log_end_offset, Offset(5));
+    directory.disk.set_faults(SimFaults::default());
+    directory.starts_with(&[0], &contents);
 }
 
 /// An append that the death of the process cut short, after some of its chunks were published, was shown to nobody. Where a chunk

@@ -73,6 +73,9 @@ impl<M: ArenaMemory> ShardLog<M> {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         self.now_ms = self.now_ms.max(now_ms);
+        if self.awaits_recovery {
+            return Err(AppendError::Storage);
+        }
         if let Some(duplicate) = self.judge(slot, header, now_ms)? {
             return Ok(duplicate);
         }

@@ -289,6 +289,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let (used, capacity) = self.commit.used_and_capacity_bytes();
         let is_due = used * 2 > capacity || self.commit.lacks_file();
         if self.commit_file_coming
+            || self.awaits_recovery
             || !is_due
             || capacity >= self.options.commit_bytes_max
             || self.commit_retry_ms.is_some_and(|retry_ms| self.now_ms < retry_ms)

@@ -187,6 +187,8 @@ pub struct ShardLog<M> {
     segment_operations: usize,
     now_ms: i64,
     closing: bool,
+    /// The memory still holds what the last life left: nothing is appended or written.
+    awaits_recovery: bool,
 }
 
 impl<M: ArenaMemory> ShardLog<M> {
@@ -238,8 +240,16 @@ impl<M: ArenaMemory> ShardLog<M> {
             segment_operations: 0,
             now_ms,
             closing: false,
+            awaits_recovery: false,
             options,
         }
+    }
+
+    /// Stands in for a log that could not be recovered yet for want of room. Its partitions are read and refuse appends, `memory` is
+    /// left as it is, and nothing is written.
+    #[must_use]
+    pub fn awaiting_recovery(options: ShardOptions, memory: M, now_ms: i64) -> Self {
+        Self { awaits_recovery: true, ..Self::new(options, memory, now_ms) }
     }
 
     /// A file name for the driver to open something under before the first operation (see [`Self::add_commit_file`]).
@@ -397,10 +407,16 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.operations.is_empty() && self.in_flight.is_empty() && self.commit.is_idle()
     }
 
-    /// Whether some partition has failed: then a stop is not clean.
+    /// Whether some partition has failed, or waits to be recovered: then a stop is not clean.
     #[must_use]
     pub fn has_failures(&self) -> bool {
-        self.commit.has_failed() || self.partitions().any(|(_, log)| log.failed)
+        self.awaits_recovery || self.commit.has_failed() || self.partitions().any(|(_, log)| log.failed)
+    }
+
+    /// Whether it stands in for a log that is to be recovered ([`Self::awaiting_recovery`]).
+    #[must_use]
+    pub const fn awaits_recovery(&self) -> bool {
+        self.awaits_recovery
     }
 
     /// Whether the log can only go on by beginning anew, through recovery, on a new stream: the commit log has failed, or it or the

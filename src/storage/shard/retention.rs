@@ -10,6 +10,9 @@ impl<M: ArenaMemory> ShardLog<M> {
     /// Looks at all partitions: rolls active segments that have outlived `segment.ms` or `retention.ms`, gives up what is
     /// too old or too much, and forgets idle producers.
     pub(super) fn apply_retention(&mut self) {
+        if self.awaits_recovery {
+            return;
+        }
         let now_ms = self.now_ms;
         let expired_ms = now_ms.saturating_sub(self.options.producer_expiration_ms);
         for place in 0..self.partitions.place_count() {

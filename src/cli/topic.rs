@@ -153,8 +153,11 @@ fn describe(client: &mut Client, name: &str, json: bool) -> Result<(), Error> {
     }
     let topic = client.topic(name, false)?.clone();
     let configs = client.configs(Resource::Topic(name))?;
+    // Nobody can be asked about the others.
+    let led: Vec<&Partition> =
+        topic.partitions.iter().filter(|partition| partition.leader.is_some()).collect();
     let mut everywhere = |place| {
-        let places: Vec<_> = topic.partitions.iter().map(|partition| (partition.index, place)).collect();
+        let places: Vec<_> = led.iter().map(|partition| (partition.index, place)).collect();
         client.offsets(name, &places)
     };
     let starts = everywhere(Place::Beginning)?;
@@ -164,14 +167,17 @@ fn describe(client: &mut Client, name: &str, json: bool) -> Result<(), Error> {
         Err(error) if error.code() == Some(ErrorCode::UnsupportedVersion) => Vec::new(),
         flushed => flushed?,
     };
-    let offset = |found: &[Found], place: usize| found.get(place).and_then(|found| found.offset);
-    let partition = |(place, partition)| Row {
-        partition,
-        log_start_offset: offset(&starts, place),
-        high_watermark: offset(&ends, place),
-        flushed_offset: offset(&flushed, place),
-    };
-    let rows: Vec<Row<'_>> = topic.partitions.iter().enumerate().map(partition).collect();
+    let offset = |found: &[Found], place: Option<usize>| found.get(place?)?.offset;
+    let rows = topic.partitions.iter().map(|partition| {
+        let place = led.iter().position(|led| led.index == partition.index);
+        Row {
+            partition,
+            log_start_offset: offset(&starts, place),
+            high_watermark: offset(&ends, place),
+            flushed_offset: offset(&flushed, place),
+        }
+    });
+    let rows: Vec<Row<'_>> = rows.collect();
     print(&if json { describe_json(&topic, &configs, &rows) } else { describe_text(&topic, &configs, &rows) })
 }
 

@@ -1,18 +1,21 @@
 //! A segment that the disk refuses, with an error that is not want of room: its partition takes no appends until it can be made,
 //! what is there is served, the others serve on, and nothing acknowledged is lost by it.
 
+use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringlog::model::TopicId;
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ringlog::protocol::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
+use ringlog::protocol::kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 
 use crate::full_disk::{SmallDisk, run};
 use crate::ledger::Ledger;
-use crate::load::Producer;
+use crate::load::{Producer, STORAGE_ERROR};
 use crate::process::{Broker, PATIENCE, Scratch, cannot};
 
 #[test]
@@ -65,6 +68,50 @@ fn a_segment_that_cannot_be_made_keeps_appends_from_its_partition_alone_until_it
         ledger.read_to_end(&mut broker.connect(), &[0]);
         ledger.check_acknowledged(&producer.acknowledged);
     }
+}
+
+/// Kafka answers so for partitions of a log directory that has failed.
+#[test]
+fn a_partition_whose_log_is_damaged_has_no_leader_until_a_start_finds_it_sound() {
+    let scratch = Scratch::new("no-leader");
+    let broker = scratch.start(&[]);
+    broker.create_topic("damaged", 2, &[]);
+    let mut ledger = Ledger::new(&[("damaged", 2)], Vec::new());
+    let mut producer = Producer::new(0, false, &ledger, 8);
+    producer.produce(&mut broker.connect(), 20);
+    broker.signal("TERM");
+    assert_eq!(broker.wait().status.code(), Some(0));
+    // A start after a death compares segments with what the one before found.
+    scratch.start(&[]).kill();
+    let segment = scratch.data.join("damaged-0/00000000000000000000.log");
+    let content = fs::read(&segment).unwrap();
+    fs::write(&segment, &content[..content.len() - 1]).unwrap();
+    let broker = scratch.start(&[]);
+    assert_eq!(described(&broker), [(5, -1, vec![], vec![0]), (0, 0, vec![0], vec![])]);
+    assert_eq!(fetched_and_listed(&broker, "damaged"), [STORAGE_ERROR; 2]);
+    let describe = ["topic", "describe", "damaged", "--bootstrap", &broker.address];
+    let output = Command::new(env!("CARGO_BIN_EXE_ringlog")).args(describe).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("none"), "{text}");
+    fs::write(&segment, &content).unwrap();
+    broker.kill();
+    let broker = scratch.start(&[]);
+    assert_eq!(described(&broker), [(0, 0, vec![0], vec![]), (0, 0, vec![0], vec![])]);
+    ledger.read_to_end(&mut broker.connect(), &[0; 2]);
+    ledger.check_acknowledged(&producer.acknowledged);
+}
+
+/// Error, leader, replicas in sync and replicas offline of both partitions.
+fn described(broker: &Broker) -> Vec<(i16, i32, Vec<i32>, Vec<i32>)> {
+    let topics = Some(vec![MetadataRequestTopic { topic_id: TopicId::ZERO, name: Some("damaged") }]);
+    let request = MetadataRequest { topics, ..MetadataRequest::default() };
+    let reply = broker.connect().call(12, &request).unwrap();
+    let response = reply.body::<MetadataResponse<'_>>().unwrap();
+    let rows = response.topics[0].partitions.iter().map(|row| {
+        assert_eq!(row.replica_nodes, [0]);
+        (row.error_code, row.leader_id, row.isr_nodes.clone(), row.offline_replicas.clone())
+    });
+    rows.collect()
 }
 
 /// The error codes of a fetch and of a search by time.

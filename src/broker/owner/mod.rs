@@ -21,10 +21,11 @@ use super::purgatory::list_offsets::{Lists, PendingList};
 use super::purgatory::produce::{PendingId, Produces};
 use super::shards::ConnectionId;
 use crate::config::BrokerConfig;
-use crate::model::Now;
 use crate::model::image::Image;
 use crate::model::number::wide;
+use crate::model::{Now, TopicPartition};
 use crate::runtime::memory::ArenaMemory;
+use crate::storage::PartitionSlot;
 use crate::storage::checkpoint::CheckpointPartition;
 use crate::storage::operation::{Completion, Operation};
 use crate::storage::shard::{Event, ReadPiece, ShardLog};
@@ -66,6 +67,8 @@ pub enum Answer {
     Stalled(ConnectionId, PendingId),
     /// What had found no room may be tried again.
     Room,
+    /// The partition has failed, and nothing brings it back before its log is recovered.
+    Offline(TopicPartition),
     /// Replies hold so much that a fetch is not read: none that holds something shall wait behind another fetch.
     Pressed,
     Fetched(PendingFetch, FetchOutcome),
@@ -86,6 +89,8 @@ pub struct Owner<M> {
     pinned_bytes: u64,
     /// What replies may still take beside the arena, as told last.
     copied_bytes_left: u64,
+    /// Everything is refused until the log has begun anew.
+    begins_anew: bool,
     answers: VecDeque<Answer>,
 }
 
@@ -93,6 +98,11 @@ impl<M: ArenaMemory> Owner<M> {
     /// An owner of recovered partitions; others are added by [`Self::follow`].
     #[must_use]
     pub fn new(log: ShardLog<M>, config: Arc<BrokerConfig>, partitions: Partitions) -> Self {
+        let mut answers = VecDeque::new();
+        if !log.awaits_recovery() {
+            let offline = log.partitions().filter(|(_, log)| log.has_failed());
+            answers.extend(offline.map(|(_, log)| Answer::Offline(log.topic_partition())));
+        }
         Self {
             log,
             config,
@@ -103,7 +113,8 @@ impl<M: ArenaMemory> Owner<M> {
             now: Now::default(),
             pinned_bytes: 0,
             copied_bytes_left: u64::MAX,
-            answers: VecDeque::new(),
+            begins_anew: false,
+            answers,
         }
     }
 
@@ -150,6 +161,7 @@ impl<M: ArenaMemory> Owner<M> {
                     fetch::handle_advanced(self, slot);
                 }
                 Event::Failed(slot) => {
+                    self.tell_offline(slot);
                     produce::handle_failed(self, slot);
                     fetch::handle_ready(self, slot);
                     list_offsets::handle_ready(self, slot);
@@ -161,6 +173,16 @@ impl<M: ArenaMemory> Owner<M> {
                 Event::Room => self.answers.push_back(Answer::Room),
                 Event::Truncated(slot) => fetch::handle_ready(self, slot),
             }
+        }
+    }
+
+    /// A partition that fails with all others, because the log begins anew, is back soon.
+    fn tell_offline(&mut self, slot: PartitionSlot) {
+        let is_back_soon = self.begins_anew || self.log.must_begin_anew() || self.log.awaits_recovery();
+        if let Some(log) = self.log.partition(slot)
+            && !is_back_soon
+        {
+            self.answers.push_back(Answer::Offline(log.topic_partition()));
         }
     }
 
@@ -228,6 +250,7 @@ impl<M: ArenaMemory> Owner<M> {
 
     /// Takes all partitions out of service, and tells whoever waits for one.
     pub fn fail_all(&mut self) {
+        self.begins_anew = true;
         self.log.fail_all();
         self.handle_events();
         // A fetch may wait on no partition at all.

@@ -7,7 +7,7 @@
 pub mod control;
 pub mod memory;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::control::{Asked, ControlAnswer, ControlQuestion, ProducerIds};
@@ -19,9 +19,9 @@ use super::owner::partitions::Partitions;
 use super::owner::{Answer, Ask, Owner};
 use super::purgatory::produce::PendingId;
 use crate::config::BrokerConfig;
-use crate::model::Now;
 use crate::model::image::Image;
 use crate::model::number::wide;
+use crate::model::{Now, TopicPartition};
 use crate::protocol;
 use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
 use crate::runtime::memory::ArenaMemory;
@@ -120,6 +120,8 @@ pub struct Shard<M> {
     memory: Memory,
     /// The frame that is being handled needs no room.
     alone: bool,
+    /// Partitions that are not led, since their logs have failed for good.
+    offline: BTreeSet<TopicPartition>,
     /// Messages that are done with, to be used again.
     #[expect(clippy::vec_box, reason = "they are handed on by their address, and kept that way")]
     spare_appends: Vec<Box<Append>>,
@@ -153,6 +155,7 @@ impl<M: ArenaMemory> Shard<M> {
             new_life: None,
             memory,
             alone: false,
+            offline: BTreeSet::new(),
             spare_appends: Vec::new(),
         }
     }
@@ -167,7 +170,7 @@ impl<M: ArenaMemory> Shard<M> {
         let (log, partitions) = revive(owner.into_memory(), &image);
         let mut owner = Owner::new(log, Arc::clone(&config), partitions);
         owner.set_now(now);
-        Self { owner, config, image, ..self }
+        Self { owner, config, image, offline: BTreeSet::new(), ..self }
     }
 
     /// Whether nothing but the log itself holds its memory, and nobody waits for it.
@@ -279,6 +282,7 @@ impl<M: ArenaMemory> Shard<M> {
                 Answer::Appended(append) => handlers::data::produce::answer(self, append),
                 Answer::Fetched(fetch, outcome) => handlers::data::fetch::answer(self, &fetch, outcome),
                 Answer::Listed(list) => handlers::data::list_offsets::answer(self, &list),
+                Answer::Offline(partition) => drop(self.offline.insert(partition)),
                 Answer::Pressed => self.hasten_blocking(),
                 Answer::Room => self.resumable = self.stalled.len(),
                 Answer::Stalled(id, pending) => {
@@ -301,6 +305,11 @@ impl<M: ArenaMemory> Shard<M> {
                 self.owner.handle(Ask::Hasten(id, request));
             }
         }
+    }
+
+    /// Partitions that are not led, since their logs have failed for good.
+    pub(in crate::broker) const fn offline(&self) -> &BTreeSet<TopicPartition> {
+        &self.offline
     }
 
     /// The connection is to be closed, without an answer to its request.
@@ -380,6 +389,7 @@ impl<M: ArenaMemory> Shard<M> {
     /// The control thread has a new image, and perhaps answers.
     pub fn handle_image(&mut self, image: Arc<Image>) {
         self.owner.follow(&self.image, &image);
+        self.offline.retain(|partition| image.topic_by_id(partition.topic_id).is_some());
         self.image = image;
         self.take_answers();
     }

@@ -4,10 +4,12 @@ use super::MemoryBroker;
 use super::fetches::append;
 use crate::script::batches::packed;
 use crate::script::{Broker as _, Script};
+use ringlog::model::TopicId;
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ringlog::protocol::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
+use ringlog::protocol::kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use ringlog::protocol::kafka::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ringlog::protocol::kafka::{Records, Request};
 use ringlog::protocol::records::Codec;
@@ -83,6 +85,13 @@ fn listed(script: &mut Script<'_>) -> [i64; 2] {
     errors(script, 9, &request, ["topics", "partitions"])
 }
 
+/// The errors of both partitions in the metadata: 5 would be LEADER_NOT_AVAILABLE.
+fn described(script: &mut Script<'_>) -> [i64; 2] {
+    let topics = Some(vec![MetadataRequestTopic { topic_id: TopicId::ZERO, name: Some(NAME) }]);
+    let request = MetadataRequest { topics, ..MetadataRequest::default() };
+    errors(script, 9, &request, ["topics", "partitions"])
+}
+
 fn broker() -> MemoryBroker {
     // Nothing of what is in segments stays in memory.
     let options = ShardOptions { retained_bytes: 0, read_cache_bytes: 1 << 20, ..ShardOptions::default() };
@@ -104,6 +113,8 @@ fn a_partition_whose_segment_cannot_be_written_refuses_appends_until_it_can_and_
             // All that it has is in memory.
             assert_eq!(fetched(script), SOUND);
             assert_eq!(listed(script), SOUND);
+            // It is tried again: the partition has its leader.
+            assert_eq!(described(script), SOUND);
         });
     }
     broker.fail(None);

@@ -9,7 +9,7 @@ use crate::broker::shards::{RequestId, Shard};
 use crate::controller::state::{Command, CreateMode, NewTopic, Refusal, Reply};
 use crate::model::error_code::ErrorCode;
 use crate::model::image::{Image, TopicImage};
-use crate::model::{TopicId, topic_name};
+use crate::model::{PartitionIndex, TopicId, TopicPartition, topic_name};
 use crate::protocol::kafka::messages::metadata::{
     MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic, OPERATIONS_NOT_REQUESTED,
@@ -18,6 +18,8 @@ use crate::runtime::memory::ArenaMemory;
 
 /// From this version on topics can be asked for by id (KIP-516).
 const IDS_FROM_VERSION: i16 = 12;
+/// Stands for the id of a leader that there is not.
+const NO_LEADER: i32 = -1;
 
 /// What a reply takes of a partition and of a topic without its name, at most. Unit: bytes.
 const PARTITION_BYTES: usize = 34;
@@ -184,13 +186,14 @@ fn answer<M: ArenaMemory>(
     let image = Arc::clone(&shard.image);
     let broker_id = image.broker().id.0;
     let cluster_id = image.cluster_id().to_string();
+    let offline = shard.offline().clone();
     let mut topics: Vec<MetadataResponseTopic<'_>> = match named {
-        Named::All => image.topics().map(|topic| describe(&image, topic)).collect(),
+        Named::All => image.topics().map(|topic| describe(&image, topic, &offline)).collect(),
         Named::Topics(topics) => topics
             .iter()
             .map(|(name, topic_id)| match name {
-                Some(name) => by_name(&image, name, refused),
-                None => by_id(&image, *topic_id),
+                Some(name) => by_name(&image, name, refused, &offline),
+                None => by_id(&image, *topic_id, &offline),
             })
             .collect(),
     };
@@ -221,9 +224,10 @@ fn by_name<'a>(
     image: &'a Image,
     name: &'a str,
     refused: &BTreeMap<String, ErrorCode>,
+    offline: &BTreeSet<TopicPartition>,
 ) -> MetadataResponseTopic<'a> {
     if let Some(topic) = image.topic(name) {
-        return describe(image, topic);
+        return describe(image, topic, offline);
     }
     let error = match refused.get(name) {
         Some(error) => *error,
@@ -233,35 +237,54 @@ fn by_name<'a>(
     MetadataResponseTopic { error_code: error.code(), name: Some(name), ..MetadataResponseTopic::default() }
 }
 
-fn by_id(image: &Image, topic_id: TopicId) -> MetadataResponseTopic<'_> {
+fn by_id<'a>(
+    image: &'a Image,
+    topic_id: TopicId,
+    offline: &BTreeSet<TopicPartition>,
+) -> MetadataResponseTopic<'a> {
     image.topic_by_id(topic_id).map_or_else(
         || MetadataResponseTopic {
             error_code: ErrorCode::UnknownTopicId.code(),
             topic_id,
             ..MetadataResponseTopic::default()
         },
-        |topic| describe(image, topic),
+        |topic| describe(image, topic, offline),
     )
 }
 
-fn describe<'a>(image: &Image, topic: &'a TopicImage) -> MetadataResponseTopic<'a> {
+/// `offline`: partitions without a leader, whose only replica cannot serve; as in Kafka when a log directory has failed.
+fn describe<'a>(
+    image: &Image,
+    topic: &'a TopicImage,
+    offline: &BTreeSet<TopicPartition>,
+) -> MetadataResponseTopic<'a> {
     let broker_id = image.broker().id.0;
     let leader_epoch = image.leader_epoch(topic).0;
+    let describe = |partition: PartitionIndex| {
+        let led = MetadataResponsePartition {
+            partition_index: partition.0,
+            leader_id: broker_id,
+            leader_epoch,
+            replica_nodes: vec![broker_id],
+            isr_nodes: vec![broker_id],
+            ..MetadataResponsePartition::default()
+        };
+        if !offline.contains(&TopicPartition { topic_id: topic.id, partition }) {
+            return led;
+        }
+        MetadataResponsePartition {
+            error_code: ErrorCode::LeaderNotAvailable.code(),
+            leader_id: NO_LEADER,
+            isr_nodes: Vec::new(),
+            offline_replicas: vec![broker_id],
+            ..led
+        }
+    };
     MetadataResponseTopic {
         name: Some(&topic.name),
         topic_id: topic.id,
         is_internal: topic.internal,
-        partitions: topic
-            .partitions()
-            .map(|partition| MetadataResponsePartition {
-                partition_index: partition.0,
-                leader_id: broker_id,
-                leader_epoch,
-                replica_nodes: vec![broker_id],
-                isr_nodes: vec![broker_id],
-                ..MetadataResponsePartition::default()
-            })
-            .collect(),
+        partitions: topic.partitions().map(describe).collect(),
         ..MetadataResponseTopic::default()
     }
 }

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod deleted;
+#[cfg(test)]
 mod device_error;
 #[cfg(test)]
 mod full_disk;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::operation::{ASIDE, CreateFile, Fault, FileId, Outcome, Task};
+use super::operation::{ASIDE, CreateFile, Fault, FileId, Outcome, RenameFolder, Task};
 use super::partition::segment::{SNAPSHOT_SUFFIX, parse_file_name, snapshot_path};
 use super::recovery::TRASH_PREFIX;
 use super::side_file::{self, SideFile};
@@ -100,15 +100,7 @@ fn attempt<D: BlockingDisk>(
         }
         Task::Close { .. } => {}
         Task::WriteCheckpoint { path, file } => disk.replace_file(Path::new(path), &file.encode())?,
-        Task::Rename { from, to, folder_file: (name, contents) } => {
-            let found = match disk.read_file(&Path::new(from).join(name), contents.len() + 1) {
-                Err(error) if error.is_not_found() => None,
-                found => Some(found?),
-            };
-            if found.as_ref() == Some(contents) {
-                rename(disk, Path::new(from), Path::new(to))?;
-            }
-        }
+        Task::RenameFolders { folders } => rename_folders(disk, folders)?,
         Task::SetAside { paths } => {
             for path in paths {
                 missing_is_fine(disk.rename(Path::new(path), Path::new(&format!("{path}{ASIDE}"))))?;
@@ -209,12 +201,25 @@ fn create_commit_file<D: BlockingDisk>(disk: &D, path: &str, bytes: u64) -> Resu
     Ok(file)
 }
 
-fn rename<D: BlockingDisk>(disk: &D, from: &Path, to: &Path) -> Result<(), Error> {
-    missing_is_fine(disk.rename(from, to))?;
-    let (left, entered) = (from.parent().unwrap_or(Path::new("")), to.parent().unwrap_or(Path::new("")));
-    disk.sync_directory(entered)?;
-    if left != entered {
-        disk.sync_directory(left)?;
+/// The first error, after all have been tried.
+fn rename_folders<D: BlockingDisk>(disk: &D, folders: &[RenameFolder]) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    for folder in folders {
+        let renamed = rename_folder(disk, folder);
+        outcome = outcome.and(renamed);
+    }
+    disk.sync_directory(Path::new(""))?;
+    outcome
+}
+
+fn rename_folder<D: BlockingDisk>(disk: &D, folder: &RenameFolder) -> Result<(), Error> {
+    let RenameFolder { from, to, folder_file: (name, contents) } = folder;
+    let found = match disk.read_file(&Path::new(from).join(name), contents.len() + 1) {
+        Err(error) if error.is_not_found() => None,
+        found => Some(found?),
+    };
+    if found.as_ref() == Some(contents) {
+        missing_is_fine(disk.rename(Path::new(from), Path::new(to)))?;
     }
     Ok(())
 }

@@ -73,9 +73,8 @@ pub enum Task {
     WriteCheckpoint { path: String, file: Box<CheckpointFile> },
     /// Make a commit-log file of `bytes` zeros, already written and durable, and open it as `file`.
     CreateCommitFile { file: FileId, path: String, bytes: u64 },
-    /// Rename the folder `from` to `to`, durable. Nothing happens unless `folder_file` is in it: without that it is another's,
-    /// perhaps of another shard, or missing.
-    Rename { from: String, to: String, folder_file: (String, Vec<u8>) },
+    /// Rename folders of the data directory, durable together. One that cannot be renamed keeps none of the others.
+    RenameFolders { folders: Vec<RenameFolder> },
     /// Give each file its name with [`ASIDE`] behind it; missing ones are no error.
     SetAside { paths: Vec<String> },
     /// Remove files, durable; missing ones are no error.
@@ -97,6 +96,15 @@ pub struct CreateFile {
     /// A file that [`Task::Prepare`] may have made: then it is this one, under its new name.
     pub prepared: Option<String>,
     /// Name and content of a file that every partition folder has.
+    pub folder_file: (String, Vec<u8>),
+}
+
+/// A folder `from` that is to be `to`. Nothing happens unless `folder_file` is in it: without that it is another's, perhaps of
+/// another shard, or missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenameFolder {
+    pub from: String,
+    pub to: String,
     pub folder_file: (String, Vec<u8>),
 }
 

@@ -452,7 +452,7 @@ impl World {
         let gone = self.partitions.remove(place);
         trace!("delete {}", gone.folder);
         let (shard, slot) = self.places.remove(place);
-        self.shards[shard].log.delete_partition(slot, format!(".deleted-{}", gone.id));
+        self.shards[shard].log.delete_partitions([(slot, format!(".deleted-{}", gone.id))]);
         self.check_alive()
     }
 }

@@ -286,7 +286,14 @@ pub(super) fn handle_read<M: ArenaMemory>(owner: &mut Owner<M>, slot: PartitionS
     }
 }
 
-/// The partition is gone or was cut, or has failed: fetches that wait on it are tried again.
+/// Partitions are gone: fetches that wait on some of them are tried again, each once.
+pub(super) fn handle_gone<M: ArenaMemory>(owner: &mut Owner<M>, slots: &[PartitionSlot]) {
+    for fetch in owner.fetches.take_waiting_on_any(slots) {
+        try_answer(owner, fetch);
+    }
+}
+
+/// The partition was cut, or has failed: fetches that wait on it are tried again.
 pub(super) fn handle_ready<M: ArenaMemory>(owner: &mut Owner<M>, slot: PartitionSlot) {
     for fetch in owner.fetches.take_waiting_on(slot) {
         try_answer(owner, fetch);

@@ -68,11 +68,8 @@ impl Partitions {
 /// Makes, changes and deletes partitions so that they are those of the new image; they are those of the old one. Only what both
 /// do not share is looked at: an image comes with every block of producer ids.
 pub(super) fn follow<M: ArenaMemory>(owner: &mut Owner<M>, old: &Image, image: &Image) {
-    for topic in old.topics_changed_since(image) {
-        if image.topic_by_id(topic.id).is_none() {
-            delete(owner, topic);
-        }
-    }
+    let gone = old.topics_changed_since(image).filter(|topic| image.topic_by_id(topic.id).is_none());
+    delete(owner, gone);
     for topic in image.topics_changed_since(old) {
         let known = owner.partitions.topics.get(&topic.id);
         if known.is_some_and(|known| Arc::ptr_eq(&known.topic, topic)) {
@@ -92,13 +89,20 @@ pub(super) fn follow<M: ArenaMemory>(owner: &mut Owner<M>, old: &Image, image: &
     }
 }
 
-fn delete<M: ArenaMemory>(owner: &mut Owner<M>, topic: &TopicImage) {
-    let Some(gone) = owner.partitions.topics.remove(&topic.id) else { return };
-    for (partition, slot) in gone.slots.into_iter().enumerate() {
-        // Unique, since a topic id is: a partition of the same name may follow at once.
-        owner.log.delete_partition(slot, format!(".deleted-{}-{partition}", topic.id));
+fn delete<'i, M: ArenaMemory>(owner: &mut Owner<M>, topics: impl Iterator<Item = &'i Arc<TopicImage>>) {
+    let mut gone = Vec::new();
+    for topic in topics {
+        let known = owner.partitions.topics.remove(&topic.id);
+        for (partition, slot) in known.into_iter().flat_map(|known| known.slots).enumerate() {
+            // Unique, since a topic id is: a partition of the same name may follow at once.
+            gone.push((slot, format!(".deleted-{}-{partition}", topic.id)));
+        }
+    }
+    let slots: Vec<PartitionSlot> = gone.iter().map(|&(slot, _)| slot).collect();
+    owner.log.delete_partitions(gone);
+    super::fetch::handle_gone(owner, &slots);
+    for slot in slots {
         super::produce::handle_deleted(owner, slot);
-        super::fetch::handle_ready(owner, slot);
         super::list_offsets::handle_ready(owner, slot);
     }
 }

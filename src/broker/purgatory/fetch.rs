@@ -125,7 +125,13 @@ impl Fetches {
 
     /// Takes out all fetches that wait on this partition: each is tried again, and comes back if it still waits.
     pub fn take_waiting_on(&mut self, slot: PartitionSlot) -> Vec<PendingFetch> {
-        let ids: BTreeSet<FetchId> = self.on(slot).map(|(_, id, _, _)| id).collect();
+        self.take_waiting_on_any(&[slot])
+    }
+
+    /// The same of those that wait on any of these.
+    pub fn take_waiting_on_any(&mut self, slots: &[PartitionSlot]) -> Vec<PendingFetch> {
+        let waiting = slots.iter().flat_map(|&slot| self.on(slot));
+        let ids: BTreeSet<FetchId> = waiting.map(|(_, id, _, _)| id).collect();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 

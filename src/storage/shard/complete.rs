@@ -59,7 +59,9 @@ impl<M: ArenaMemory> ShardLog<M> {
             Purpose::Remove { slot } => self.end_removal(slot, fault),
             Purpose::SetAside { paths } => self.end_set_aside(paths),
             Purpose::Deleted { trash } => {
-                self.remove_in_time(Task::RemoveFolder { path: trash });
+                for path in trash {
+                    self.remove_in_time(Task::RemoveFolder { path });
+                }
             }
             Purpose::Checkpoint(capture) => self.end_checkpoint(&capture, fault),
             Purpose::CommitFile { file, bytes } => self.end_commit_file(file, bytes, fault),

@@ -11,7 +11,8 @@ use crate::storage::arena::table::ChunkLabel;
 use crate::storage::arena::{ChunkId, Class};
 use crate::storage::commit_log::frame::FrameHeader;
 use crate::storage::commit_log::{Entry, FILE_BYTES_MIN};
-use crate::storage::operation::{ASIDE, CreateFile, FileId, Lane, Operation, Task};
+use crate::storage::operation::{ASIDE, CreateFile, FileId, Lane, Operation, RenameFolder, Task};
+use crate::storage::partition::PartitionLog;
 use crate::storage::partition::segment::{FileState, file_name, metadata_file};
 use crate::storage::seeded_bug::{SeededBug, planted};
 
@@ -19,6 +20,8 @@ use crate::storage::seeded_bug::{SeededBug, planted};
 const PRESSURE_PARTITIONS: usize = 64;
 /// Largest commit-log file that is made in one go. Unit: bytes.
 const COMMIT_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Folders of deleted partitions that are renamed by one task.
+const RENAMED_TOGETHER: usize = 256;
 /// Notes of chunks or files up to this number are not looked through for what is gone.
 const NOTES_MIN: usize = 64;
 
@@ -335,18 +338,34 @@ impl<M: ArenaMemory> ShardLog<M> {
         }
     }
 
-    /// Deletes a partition; its folder goes away in the background. The metadata no longer knows it: its frames and chunks are
-    /// not replayed, and a folder left by a death is found by the topic id in it.
-    /// `trash`: a folder name that nothing else has. The name is free for another partition as soon as this returns.
-    pub fn delete_partition(&mut self, slot: PartitionSlot, trash: String) {
-        let Some(partition) = self.partition(slot) else { return };
-        let folder = partition.folder.clone();
-        // At once, in the lane in which files are made: before those of the next partition of this name on this shard. Those of
-        // one on another shard may be there first; the folder is theirs then.
-        let folder_file = metadata_file(partition.topic_partition.topic_id);
-        let rename = Task::Rename { from: folder, to: trash.clone(), folder_file };
-        self.task(Lane::Files, rename, Purpose::Deleted { trash });
-        let Some(mut partition) = self.partitions.remove(slot) else { return };
+    /// Deletes partitions, each with a folder name that nothing else has; their folders go away in the background. The metadata no
+    /// longer knows them: their frames and chunks are not replayed, and a folder left by a death is found by the topic id in it.
+    /// The names are free for other partitions as soon as this returns.
+    pub fn delete_partitions(&mut self, gone: impl IntoIterator<Item = (PartitionSlot, String)>) {
+        let mut folders = Vec::new();
+        for (slot, trash) in gone {
+            if let Some(partition) = self.delete_partition(slot) {
+                let folder_file = metadata_file(partition.topic_partition.topic_id);
+                folders.push(RenameFolder { from: partition.folder, to: trash, folder_file });
+            }
+        }
+        let partitions = &self.partitions;
+        self.flush_deadlines.retain(|&(_, slot)| partitions.get(slot).is_some());
+        // At once, in the lane in which files are made: before those of the next partitions of these names on this shard. Those of
+        // one on another shard may be there first; the folder is theirs then. Many share what makes them durable, but not so many
+        // that another partition's file waits long.
+        while !folders.is_empty() {
+            let rest = folders.split_off(folders.len().min(RENAMED_TOGETHER));
+            let trash = folders.iter().map(|folder| folder.to.clone()).collect();
+            self.task(Lane::Files, Task::RenameFolders { folders }, Purpose::Deleted { trash });
+            folders = rest;
+        }
+        self.note_room();
+    }
+
+    /// All but its folder, and when it was to be flushed.
+    fn delete_partition(&mut self, slot: PartitionSlot) -> Option<Box<PartitionLog>> {
+        let mut partition = self.partitions.remove(slot)?;
         self.producer_count = self.producer_count.saturating_sub(partition.producers.len());
         if partition.busy {
             self.segment_operations = self.segment_operations.saturating_sub(1);
@@ -370,11 +389,10 @@ impl<M: ArenaMemory> ShardLog<M> {
         self.holders.remove(&slot);
         self.without_reservation.remove(&slot);
         self.truncating.remove(&slot);
-        self.flush_deadlines.retain(|&(_, other)| other != slot);
         self.stalled.remove(&slot);
         self.failed.remove(&slot);
         self.finish_round_partition(slot);
-        self.note_room();
+        Some(partition)
     }
 
     /// Hands the stream's next group to the driver, if there is one.

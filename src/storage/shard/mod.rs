@@ -115,7 +115,7 @@ enum Purpose {
     Remove { slot: PartitionSlot },
     SetAside { paths: Vec<String> },
     Removal,
-    Deleted { trash: String },
+    Deleted { trash: Vec<String> },
     Checkpoint(Box<Capture>),
     CommitFile { file: FileId, bytes: u64 },
     Extent { slot: PartitionSlot, segment: Offset, extent: u64, valid_bytes: u64 },

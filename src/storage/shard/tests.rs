@@ -82,7 +82,7 @@ fn a_hundred_thousand_partitions_that_come_and_go_leave_nothing() {
             settle(&mut log);
         }
         for slot in slots {
-            log.delete_partition(slot, format!(".deleted-{round}-{}", slot.place));
+            log.delete_partitions([(slot, format!(".deleted-{round}-{}", slot.place))]);
             assert!(log.partition(slot).is_none());
         }
         settle(&mut log);
@@ -105,7 +105,7 @@ fn what_is_under_way_for_a_deleted_partition_does_not_reach_the_one_in_its_place
     log.handle_time(10_000);
     late.extend(take_operations(&mut log));
     assert!(late.len() >= 2, "a group and an open");
-    log.delete_partition(old, ".deleted-0".to_owned());
+    log.delete_partitions([(old, ".deleted-0".to_owned())]);
     let new = create(&mut log, 2);
     assert_eq!((new.place, new == old), (old.place, false));
     let end = append(&mut log, new, RECORDS_BYTES);
@@ -124,4 +124,22 @@ fn what_is_under_way_for_a_deleted_partition_does_not_reach_the_one_in_its_place
     assert!(log.partition(old).is_none());
     settle(&mut log);
     assert_eq!(log.partition(new).unwrap().high_watermark(), end);
+}
+
+#[test]
+fn deleting_many_partitions_takes_few_tasks_of_the_lane_in_which_files_are_made() {
+    const MANY: usize = 1_000;
+    let mut log = shard();
+    let slots: Vec<PartitionSlot> = (0..MANY).map(|number| create(&mut log, number)).collect();
+    log.delete_partitions(slots.into_iter().map(|slot| (slot, format!(".deleted-{}", slot.place))));
+    let mut renamed = Vec::new();
+    while let Some(operation) = log.poll_operation() {
+        let Operation::Task { lane: Lane::Files, task: Task::RenameFolders { folders }, .. } = operation
+        else {
+            panic!("{operation:?}");
+        };
+        renamed.push(folders.len());
+    }
+    assert!(renamed.len() <= 4, "{renamed:?}");
+    assert_eq!(renamed.iter().sum::<usize>(), MANY);
 }

@@ -4,6 +4,7 @@ use super::MemoryBroker;
 use crate::script::batches::{batch, packed};
 use crate::script::{Broker as _, Script};
 use ringlog::protocol::kafka::frame::encode_request;
+use ringlog::protocol::kafka::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ringlog::protocol::kafka::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ringlog::protocol::kafka::{Records, Request, Writer};
@@ -247,4 +248,20 @@ fn closing_a_connection_costs_a_look_at_its_own_fetches() {
     assert_eq!(broker.fetch_looks(), before + 3);
     append(&mut broker, NAME, 499, &batch(&[1_000]));
     assert!(broker.fetch_looks() > before + 3);
+}
+
+#[test]
+fn deleting_a_topic_costs_a_fetch_of_all_its_partitions_one_look_at_each() {
+    let mut broker = broker_with_topic();
+    fetch(&mut broker, 1, 1 << 20);
+    broker.join();
+    let before = broker.fetch_looks();
+    let topics = vec![DeleteTopicState { name: Some(NAME), ..DeleteTopicState::default() }];
+    let request = DeleteTopicsRequest { topics, timeout_ms: 5_000, ..DeleteTopicsRequest::default() };
+    let mut writer = Writer::new();
+    encode_request(&mut writer, 6, 7, None, &request).expect("a request");
+    broker.send(&writer.encoded()[4..]);
+    assert!(broker.answer_now().is_some());
+    let looks = broker.fetch_looks() - before;
+    assert!(looks <= 2 * PARTITIONS, "{looks} looks");
 }

@@ -87,11 +87,14 @@ impl Stream {
         stream_end: StreamEnd,
     ) -> Result<usize, RecoveryError> {
         let StreamEnd { file_sequence, position, next_sequence } = stream_end;
+        if position == 0 {
+            return Ok(0);
+        }
         let mut window = Window::new();
         let mut groups = 0;
         for (&sequence, (header, path)) in self.files.range(file_sequence..) {
             let from = if sequence == file_sequence { position } else { wide(BLOCK_BYTES) };
-            if from == 0 || groups > GROUPS_IN_FLIGHT_MAX {
+            if groups > GROUPS_IN_FLIGHT_MAX {
                 break;
             }
             let file = disk.open(Path::new(path), Access::Read, Caching::Buffered)?;

@@ -552,3 +552,20 @@ fn a_commit_log_that_lacks_its_beginning_is_told() {
         directory.starts_with_damaged_streams(damaged);
     }
 }
+
+#[test]
+fn a_commit_log_of_which_nothing_is_needed_lacks_nothing() {
+    let mut directory = Directory::new(Durability::Synced);
+    let fresh = CheckpointPartition::fresh(PARTITION);
+    write_base_of(&directory.disk, LAST, 1, false, vec![fresh.clone()]).unwrap();
+    let later = CheckpointFile {
+        incarnation: LAST,
+        shard: 0,
+        clean: false,
+        oldest_sequence: 100,
+        partitions: vec![fresh],
+    };
+    directory.put("checkpoints/shard-0", &later.encode());
+    directory.put_groups(1, 1, 40);
+    directory.starts_with_damaged_streams(0);
+}

@@ -59,6 +59,12 @@ impl<M: ArenaMemory> ShardLog<M> {
             Purpose::Remove { slot } => self.end_removal(slot, fault),
             Purpose::SetAside { paths } => self.end_set_aside(paths),
             Purpose::Deleted { trash } => {
+                if let Some(fault) = fault {
+                    tracing::warn!(
+                        %fault,
+                        "folders of deleted partitions keep their names; a topic that is made with such a name again can be written to after a restart"
+                    );
+                }
                 for path in trash {
                     self.remove_in_time(Task::RemoveFolder { path });
                 }

@@ -224,12 +224,15 @@ mod tests {
         file.write_at(0, &[1; 4096]).unwrap();
         file.sync().unwrap();
         let before = is_cached(&file.file);
-        let again = FileHandle::open(&path, Access::Read, Caching::Buffered).unwrap();
-        let after = is_cached(&again.file);
+        // The kernel takes it as advice: what is being looked at stays until the next time.
+        let is_let_go_of = (0..1_000).any(|_| {
+            let again = FileHandle::open(&path, Access::Read, Caching::Buffered).unwrap();
+            is_cached(&again.file) == Some(false)
+        });
         std::fs::remove_file(&path).unwrap();
         // A file system in memory keeps what it has.
         if before == Some(true) && !is_memory(path.parent().unwrap()) {
-            assert_eq!(after, Some(false));
+            assert!(is_let_go_of);
         }
     }
 

@@ -40,12 +40,6 @@ pub struct Reply {
     pub pieces: Vec<OutPiece>,
 }
 
-impl Reply {
-    fn has_records(&self) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, OutPiece::Records(_)))
-    }
-}
-
 #[derive(Debug)]
 enum Slot {
     /// What the request holds until it is answered. Unit: bytes.
@@ -66,8 +60,6 @@ pub struct Connection {
     held_bytes: usize,
     /// What is encoded of the send under way.
     sending_bytes: usize,
-    /// Replies with records that wait for those before them.
-    blocked_count: usize,
 }
 
 impl Connection {
@@ -137,19 +129,16 @@ impl Connection {
     }
 
     fn put(&mut self, request: u64, reply: Reply) {
-        let has_records = reply.has_records();
         let Some(slot) = self.slot(request) else { return };
         if let Slot::Waiting(held_bytes) = std::mem::replace(slot, Slot::Ready(reply)) {
             self.held_bytes = self.held_bytes.saturating_sub(held_bytes);
-            self.blocked_count += usize::from(has_records);
         }
     }
 
-    /// The last request whose reply holds records and waits for replies to requests before it.
+    /// The last request whose reply waits for replies to requests before it.
     #[must_use]
     pub fn last_blocked(&self) -> Option<u64> {
-        let holds = |slot: &Slot| matches!(slot, Slot::Ready(reply) if reply.has_records());
-        let place = if self.blocked_count == 0 { None } else { self.slots.iter().rposition(holds) };
+        let place = self.slots.iter().rposition(|slot| matches!(slot, Slot::Ready(_)));
         place.map(|place| self.first + place as u64)
     }
 
@@ -163,7 +152,6 @@ impl Connection {
         while let Some(Slot::Ready(_)) = self.slots.front() {
             let Some(Slot::Ready(reply)) = self.slots.pop_front() else { return };
             self.first += 1;
-            self.blocked_count = self.blocked_count.saturating_sub(usize::from(reply.has_records()));
             self.outgoing.extend(reply.pieces);
         }
     }
@@ -219,7 +207,6 @@ impl Connection {
 
     /// All records that wait to be sent, when the connection ends.
     pub fn drain_records(&mut self) -> Vec<ReadPiece> {
-        self.blocked_count = 0;
         let waiting = self.slots.drain(..).filter_map(|slot| match slot {
             Slot::Ready(reply) => Some(reply.pieces),
             Slot::Waiting(_) => None,

@@ -6,8 +6,11 @@
 //! succeed, it is tried again later, and meanwhile everything is refused. Where nothing but room is wanting, at a start too, what can be
 //! read is read meanwhile.
 
+use super::reserve;
 use super::shard_loop::ShardLoop;
-use crate::runtime::disk::{BlockingDisk, RealDisk};
+use crate::model::limits::BLOCK_BYTES;
+use crate::model::number::wide;
+use crate::runtime::disk::RealDisk;
 use crate::storage::recovery::Recovered;
 
 /// Clients get so long to read replies whose records lie in the arena; then they are disconnected. Unit: ms.
@@ -17,7 +20,7 @@ const PAUSE_MS_MIN: i64 = 100;
 const PAUSE_MS_MAX: i64 = 30_000;
 /// While the disk is full, between two attempts, or looks at how much room there is. Unit: ms.
 const FULL_PAUSE_MS: i64 = 1_000;
-/// With so much room, a recovery for which there was none is tried again; twice as much each time that it did not do. Unit: bytes.
+/// With so much more room than there was, a recovery for which that did not do is tried again. Unit: bytes.
 const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 /// Where a rebuild stands.
@@ -26,10 +29,10 @@ pub(super) struct Rebuild {
     step: Step,
     pause_ms: i64,
     not_before_ms: i64,
-    /// The log, of which what can be read is, waits for so much room to be recovered; 0: it does not. Unit: bytes.
+    /// The log, of which what can be read is, waits for more room than this to be recovered; 0: it does not. Unit: bytes.
     wanted_bytes: u64,
     next_look_ms: i64,
-    /// When it is tried however much room there is.
+    /// When it is tried with any room more than there was.
     next_try_ms: i64,
 }
 
@@ -45,9 +48,9 @@ enum Step {
 
 impl Rebuild {
     /// That of a log that a start has recovered, or of one that waits for room.
-    pub(super) fn after_start(recovered: &Recovered, now_ms: i64) -> Self {
+    pub(super) fn after_start(recovered: &Recovered, available_bytes: u64, now_ms: i64) -> Self {
         let mut this = Self::default();
-        this.note_recovered(recovered, now_ms);
+        this.note_recovered(recovered, available_bytes, now_ms);
         this
     }
 
@@ -80,14 +83,14 @@ impl Rebuild {
             return false;
         }
         self.next_look_ms = now_ms.saturating_add(FULL_PAUSE_MS);
-        now_ms >= self.next_try_ms
-            || disk.free_bytes().is_ok_and(|free_bytes| free_bytes >= self.wanted_bytes)
+        let more_bytes = if now_ms >= self.next_try_ms { wide(BLOCK_BYTES) } else { ROOM_BYTES_MIN };
+        let wanted_bytes = self.wanted_bytes.saturating_add(more_bytes);
+        reserve::available(disk).is_ok_and(|available_bytes| available_bytes >= wanted_bytes)
     }
 
     /// The log has been recovered, or waits for room.
-    fn note_recovered(&mut self, recovered: &Recovered, now_ms: i64) {
-        let wanted_bytes = self.wanted_bytes.saturating_mul(2).max(ROOM_BYTES_MIN);
-        self.wanted_bytes = if recovered.report.lacks_room { wanted_bytes } else { 0 };
+    fn note_recovered(&mut self, recovered: &Recovered, available_bytes: u64, now_ms: i64) {
+        self.wanted_bytes = if recovered.report.lacks_room { available_bytes.max(1) } else { 0 };
         self.next_look_ms = now_ms.saturating_add(FULL_PAUSE_MS);
         self.next_try_ms = now_ms.saturating_add(PAUSE_MS_MAX);
     }
@@ -150,13 +153,17 @@ impl ShardLoop {
     fn begin_anew(self) -> Self {
         let mut this = self;
         this.storage.reset();
+        let available_bytes = reserve::available(&this.life.disk).unwrap_or_default();
+        if let Err(error) = reserve::release(&this.life.disk) {
+            tracing::warn!(%error, "the room that is kept for recovery cannot be used");
+        }
         let mut result = None;
         let revived = this.shard.renew(|mut arena, image| {
             this.life.recovery.incarnation = image.start_count().0;
             let error = match this.life.begin_again(&mut arena, image) {
                 Err(error) => error,
                 Ok(recovered) => {
-                    this.rebuild.note_recovered(&recovered, this.now_ms);
+                    this.rebuild.note_recovered(&recovered, available_bytes, this.now_ms);
                     match this.life.open(&mut this.storage, arena, image, recovered) {
                         Ok(opened) => return opened,
                         Err((memory, error)) => {

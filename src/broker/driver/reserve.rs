@@ -21,6 +21,15 @@ const SLACK_BYTES: u64 = 16 << 10;
 /// Less than it said was there: so much less is tried next. Unit: bytes.
 const STEP_BYTES: u64 = 64 << 10;
 
+/// What there is for a start: room that is free, or kept.
+pub(super) fn available(disk: &RealDisk) -> Result<u64, Error> {
+    let kept_bytes = match disk.open(Path::new(PATH), Access::Read, Caching::Buffered) {
+        Err(error) if error.is_not_found() => 0,
+        file => file?.length()?,
+    };
+    Ok(disk.free_bytes()?.saturating_add(kept_bytes))
+}
+
 /// Gives the room back, if the disk has no other.
 pub(super) fn release(disk: &RealDisk) -> Result<(), Error> {
     if disk.free_bytes()? >= RESERVE_BYTES {

@@ -38,6 +38,8 @@ const RELIEF_INTERVAL_MS: i64 = 250;
 const CLIENT_OPERATIONS_SHARE: usize = 4;
 /// So many are closed at a time.
 const RELIEF_COUNT: usize = 8;
+/// Frames for whose replies there is no room that are tried in a turn.
+const WITHOUT_ROOM_MAX: usize = 64;
 
 /// What a stopped shard leaves.
 pub(super) struct Stopped {
@@ -106,7 +108,13 @@ impl ShardLoop {
             }
             self.handle_time(now);
             self.settle();
-            self.relieve();
+            // What is taken now is carried out now: nothing else may come that wakes the shard.
+            while self.feed_held_up() {
+                self.settle();
+            }
+            if self.relieve() {
+                self.settle();
+            }
             if let Some(stopped) = self.poll_stopped() {
                 return Ok(stopped);
             }
@@ -216,15 +224,17 @@ impl ShardLoop {
         }
     }
 
-    /// Those that wait for memory may get some now. While it is wanting, the worst of those that let it lie are closed.
-    fn relieve(&mut self) {
-        self.feed_held_up();
+    /// Those that wait for memory may get some now. While it is wanting, the worst of those that let it lie are closed. Returns
+    /// whether there may be something to settle.
+    fn relieve(&mut self) -> bool {
+        let mut has_fed = false;
         for _ in 0..self.waiting.len() {
             if self.shard.memory().is_full() || self.shard.memory().lacks_room() {
                 break;
             }
             let Some(id) = self.waiting.pop_front() else { break };
             self.with_client(id, Client::feed);
+            has_fed = true;
         }
         let is_wanting = !self.waiting.is_empty() || !self.held_up.is_empty() || self.shard.is_pressed();
         if !is_wanting && !self.shard.has_stalled() {
@@ -240,30 +250,37 @@ impl ShardLoop {
                 self.close_abandoned();
             }
         }
+        has_fed
     }
 
     /// Takes the whole frames for whose replies there is room now, in turn; and where there is none, one, when the reply to the
-    /// one before has been sent: so all get through some time, whatever holds the memory.
-    fn feed_held_up(&mut self) {
+    /// one before has been sent: so all get through some time, whatever holds the memory. Those for which there is none keep their
+    /// places, and do not stop the ones behind them. Returns whether any was taken.
+    fn feed_held_up(&mut self) -> bool {
+        let mut has_taken = false;
+        let mut without_room = Vec::new();
         for _ in 0..self.held_up.len() {
             let let_through = self.let_through.take();
             self.let_through = let_through.filter(|&(id, bytes)| self.shard.held_bytes(id) > bytes);
             let alone = self.let_through.is_none();
-            if !alone && self.shard.memory().lacks_room() {
-                return;
+            if !alone && self.shard.memory().lacks_room() || without_room.len() == WITHOUT_ROOM_MAX {
+                break;
             }
-            let Some(id) = self.held_up.pop_front() else { return };
+            let Some(id) = self.held_up.pop_front() else { break };
             let before = self.shard.held_bytes(id);
             let mut is_taken = true;
             self.with_client(id, |client, lent| is_taken = client.feed_held_up(alone, lent));
+            has_taken |= is_taken;
             if alone {
                 self.let_through = Some((id, before));
             } else if !is_taken {
-                // It stays the next.
-                self.held_up.rotate_right(1);
-                return;
+                without_room.extend(self.held_up.pop_back());
             }
         }
+        for id in without_room.into_iter().rev() {
+            self.held_up.push_front(id);
+        }
+        has_taken
     }
 
     fn close_abandoned(&mut self) {

@@ -27,6 +27,9 @@ const RATE_MIN: u64 = 64;
 /// While memory is wanting, who holds more of replies that wait for an earlier one lets it lie, too. Unit: bytes.
 const BLOCKED_BYTES_MIN: usize = 16 << 10;
 
+/// What was seen so long ago may have changed twice since. Unit: ms.
+const BLOCKED_LOOK_MS_MAX: i64 = 1_000;
+
 /// What the ring receives for a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Receiving {
@@ -60,6 +63,7 @@ pub(super) struct Client {
     stalled_since_ms: Option<i64>,
     /// Since when much of its replies waits for the reply to an earlier request; looked at while memory is wanting.
     blocked_since_ms: Option<i64>,
+    blocked_looked_ms: i64,
     receiving: Receiving,
     /// A large frame whose reply waits for room; a small one waits at `start` of the buffer.
     held_up: Option<AlignedBuffer>,
@@ -112,6 +116,7 @@ impl Client {
             stalled: None,
             stalled_since_ms: None,
             blocked_since_ms: None,
+            blocked_looked_ms: i64::MIN,
             held_up: None,
             is_held_up: false,
             receiving: Receiving::Nothing,
@@ -155,9 +160,11 @@ impl Client {
     /// Bytes that closing it would free, if only the client can free them otherwise, by reading or by sending the rest of a
     /// frame, and does not, or slowly; or if they wait for the reply to a request that came before.
     pub(super) fn stuck_weight(&mut self, now_ms: i64, shard: &mut Shard<Arena>) -> Option<u64> {
+        let before_ms = std::mem::replace(&mut self.blocked_looked_ms, now_ms);
+        let was_looked_at = now_ms.saturating_sub(before_ms) <= BLOCKED_LOOK_MS_MAX;
         if shard.blocked_bytes(self.id) < BLOCKED_BYTES_MIN {
             self.blocked_since_ms = None;
-        } else if self.blocked_since_ms.is_none() {
+        } else if self.blocked_since_ms.is_none() || !was_looked_at {
             self.blocked_since_ms = Some(now_ms);
         }
         let since = [self.sending_since_ms, self.partial_since_ms, self.blocked_since_ms];
@@ -168,7 +175,11 @@ impl Client {
         let quiet = self.quiet();
         let bytes = self.weight(shard);
         // The rest of its frame is there, and not received since there is no memory for it.
-        let waits_for_us = quiet.has_unread && self.receiving == Receiving::Nothing;
+        // Where parts of frames have taken it all, that is no excuse: nobody's would ever come.
+        let waits_for_us = quiet.has_unread
+            && self.receiving == Receiving::Nothing
+            && !quiet.has_ended
+            && !shard.memory().is_full();
         let [sending_ms, partial_ms, blocked_ms] = for_ms;
         let is_stuck = sending_ms.is_some_and(|for_ms| lies_still(for_ms, quiet.sent_ms, bytes))
             || partial_ms.is_some_and(|for_ms| lies_still(for_ms, quiet.received_ms, bytes)) && !waits_for_us

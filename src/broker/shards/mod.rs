@@ -244,6 +244,11 @@ impl<M: ArenaMemory> Shard<M> {
         fate
     }
 
+    /// Whether the frame that is being handled was let through though there is no room.
+    pub(in crate::broker) const fn handles_alone(&self) -> bool {
+        self.alone
+    }
+
     /// The frame that had stalled, unchanged.
     pub fn resume(&mut self, id: ConnectionId, bytes: &[u8]) -> FrameFate {
         let stalled = self.seat(id).and_then(|seat| seat.stalled.take());

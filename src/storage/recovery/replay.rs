@@ -166,12 +166,20 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         let end = stream.for_each_frame(disk, oldest_sequence, |header, body| {
             self.replay_frame(header, body, &hindsight)
         })?;
-        self.report_end(stream, end)
+        self.report_end(stream, end);
+        Ok(())
     }
 
     /// Says what lies behind the end of a stream, if it is of the same life.
-    fn report_end(&mut self, stream: &Stream, end: StreamEnd) -> Result<(), RecoveryError> {
-        let groups = stream.groups_behind(self.disk, end)?;
+    fn report_end(&mut self, stream: &Stream, end: StreamEnd) {
+        let groups = match stream.groups_behind(self.disk, end) {
+            Ok(groups) => groups,
+            // Nothing of it is needed.
+            Err(error) => {
+                tracing::warn!(%error, "what lies behind the commit log's end cannot be read");
+                return;
+            }
+        };
         let (path, position, frame) = (stream.path(end), end.position, end.next_sequence);
         if groups > GROUPS_IN_FLIGHT_MAX {
             self.damaged_streams += 1;
@@ -191,7 +199,6 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                 "the commit log ends before its last groups: they were in flight together, or the device lost one"
             );
         }
-        Ok(())
     }
 
     fn replay_frame(

@@ -47,7 +47,12 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
     let named = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
     let topics = merge_repeated(named.map(|topic| topic_part(shard, &id, topic, &request)).collect());
     let bytes_max = u64::try_from(request.max_bytes).unwrap_or(0).min(shard.config.fetch_max_bytes as u64);
-    let wait_ms_max = if shard.memory().may_wait_long() { i32::MAX } else { SHORT_WAIT_MS_MAX };
+    let wait_ms_max = match shard.memory().may_wait_long() {
+        // The next of those that are let through alone waits for it.
+        _ if shard.handles_alone() => 0,
+        true => i32::MAX,
+        false => SHORT_WAIT_MS_MAX,
+    };
     let fetch = PendingFetch {
         request: id,
         topics,

@@ -48,7 +48,8 @@ enum Step {
 
 impl Rebuild {
     /// That of a log that a start has recovered, or of one that waits for room.
-    pub(super) fn after_start(recovered: &Recovered, available_bytes: u64, now_ms: i64) -> Self {
+    pub(super) fn after_start(recovered: &Recovered, disk: &RealDisk, now_ms: i64) -> Self {
+        let available_bytes = reserve::available(disk).unwrap_or_default();
         let mut this = Self::default();
         this.note_recovered(recovered, available_bytes, now_ms);
         this

@@ -261,8 +261,7 @@ pub(super) fn start_shard(
             let workers = client_receiver.recv().map_err(|_| Error::ShardEnded)?;
             let mut storage = Storage::new(life.disk.clone(), workers);
             let now_ms = super::shard_loop::read_clocks().steady_ms;
-            let available_bytes = reserve::available(&life.disk).unwrap_or_default();
-            let rebuild = Rebuild::after_start(&recovered, available_bytes, now_ms);
+            let rebuild = Rebuild::after_start(&recovered, &life.disk, now_ms);
             let (log, partitions) =
                 life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
             let config = Arc::clone(&life.config);

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod deleted;
 #[cfg(test)]
+mod device_error;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod full_start;

@@ -144,7 +144,7 @@ impl BlockingDisk for RealDisk {
     }
 
     fn open(&self, path: &Path, access: Access, caching: Caching) -> Result<FileHandle> {
-        let caching = if self.direct { caching } else { Caching::Buffered };
+        let caching = if caching == Caching::Direct && !self.direct { Caching::Buffered } else { caching };
         FileHandle::open(&self.resolve_below_root(path)?, access, caching)
     }
 

@@ -34,6 +34,9 @@ pub enum Caching {
     /// Any position, length and memory; the kernel caches. What it held of the file before is let go of at the open, unless
     /// it is still to be written: after a failed flush a cache shows what no device has, and the next flush succeeds.
     Buffered,
+    /// The same, but what the cache holds stays: for a file that was opened as [`Buffered`](Self::Buffered) before, and of which
+    /// no flush has failed since.
+    Cached,
     /// Whole blocks from aligned memory, straight to the device.
     Direct,
 }
@@ -77,7 +80,7 @@ impl FileHandle {
             Access::CreateNew => options.write(true).create_new(true),
         };
         let opened = match caching {
-            Caching::Buffered => options.open(path).map(|file| (file, false)),
+            Caching::Buffered | Caching::Cached => options.open(path).map(|file| (file, false)),
             Caching::Direct => match options.clone().custom_flags(libc::O_DIRECT).open(path) {
                 Ok(file) => Ok((file, true)),
                 // The kernel creates the file before it finds that direct I/O is missing.
@@ -91,8 +94,11 @@ impl FileHandle {
         };
         let (file, direct) = opened.map_err(|source| Error::disk(DiskAction::Open, path, source))?;
         if caching == Caching::Buffered {
-            // SAFETY: the descriptor is open; no memory is passed. Advice that is not taken changes nothing.
-            unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+            advise(&file, libc::POSIX_FADV_DONTNEED);
+        }
+        if caching != Caching::Direct {
+            // Who reads says how much. More would be zeros at times, of space that was allocated ahead: megabytes for each file.
+            advise(&file, libc::POSIX_FADV_RANDOM);
         }
         Ok(Self { file, path: path.to_owned(), direct })
     }
@@ -185,6 +191,12 @@ impl BlockingFile for FileHandle {
     fn length(&self) -> Result<u64> {
         self.file.metadata().map(|metadata| metadata.len()).map_err(self.failed(DiskAction::Measure))
     }
+}
+
+/// Tells the kernel what to expect of a file. Advice that is not taken changes nothing.
+fn advise(file: &File, advice: libc::c_int) {
+    // SAFETY: the descriptor is open; no memory is passed.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) };
 }
 
 /// Bytes that an unprivileged user may still write to the file system of `path`.

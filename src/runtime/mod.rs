@@ -15,6 +15,7 @@ pub mod file;
 pub mod mailbox;
 pub mod memory;
 pub mod net;
+pub mod parallel;
 pub mod preflight;
 pub mod ring;
 pub mod signal;

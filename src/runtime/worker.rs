@@ -1,13 +1,15 @@
-//! Worker threads for what blocks: opening, renaming and allocating files (lane `Files`), deletes and checkpoints,
+//! Worker threads for what blocks: opening, renaming and allocating files (lanes `Files`), deletes and checkpoints,
 //! which may take seconds (lane `Slow`). A shard hands in closures and finds their results in its mailbox.
 //!
-//! One thread per lane, first come first served, so two jobs of a lane never overtake each other. Queues are
+//! One thread per lane, first come first served, so two jobs of a lane never overtake each other. There are several lanes for
+//! files, since most of what they do is to wait for flushes, and a file system makes one of many. Queues are
 //! bounded; a full one gives the job back. A job that panics ends the process: its result would be waited for.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::model::number::{index, wide};
 use crate::runtime::Result;
 use crate::runtime::mailbox::{self, Receiver, Sender};
 use crate::runtime::thread::{self, Cpu};
@@ -16,25 +18,28 @@ use crate::runtime::waker::Waker;
 /// Which thread runs a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Milliseconds: open, create, rename, allocate.
-    Files,
+    /// Milliseconds: open, create, rename, allocate. One of [`FILES_LANES`], by the number's remainder.
+    Files(u64),
     /// Perhaps seconds: deletes, checkpoints, whole-file reads.
     Slow,
 }
 
+/// Lanes for files.
+pub const FILES_LANES: usize = 8;
+
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads. Dropping this finishes what lane `Files` has queued and joins its thread; what lane `Slow` has queued is dropped,
+/// The threads. Dropping this finishes what lanes `Files` have queued and joins their threads; what lane `Slow` has queued is dropped,
 /// and its job under way not waited for: the process may end in the middle of it. No more jobs are taken then.
 #[derive(Debug)]
 pub struct Workers {
     lanes: Lanes,
-    files: Option<JoinHandle<()>>,
+    files: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug, Clone)]
 struct Lanes {
-    files: Arc<Queue>,
+    files: [Arc<Queue>; FILES_LANES],
     slow: Arc<Queue>,
 }
 
@@ -51,11 +56,12 @@ struct QueueState {
 }
 
 impl Workers {
-    /// Starts both lanes, each with room for `jobs_max` waiting jobs, on the given processors (none given: any).
+    /// Starts all lanes, each with room for `jobs_max` waiting jobs, on the given processors (none given: any).
     pub fn start(jobs_max: usize, cpus: &[Cpu]) -> Result<Self> {
-        let lanes = Lanes { files: Queue::new(jobs_max), slow: Queue::new(jobs_max) };
-        let mut workers = Self { lanes: lanes.clone(), files: None };
-        let start = |name, queue: Arc<Queue>| {
+        let files = std::array::from_fn(|_| Queue::new(jobs_max));
+        let lanes = Lanes { files, slow: Queue::new(jobs_max) };
+        let mut workers = Self { lanes: lanes.clone(), files: Vec::new() };
+        let start = |name: &str, queue: Arc<Queue>| {
             let cpus = cpus.to_vec();
             thread::spawn(name, move || {
                 // A worker on a shard's processor is slower, not wrong.
@@ -63,7 +69,9 @@ impl Workers {
                 queue.run();
             })
         };
-        workers.files = Some(start("ringlog-files", lanes.files)?);
+        for (number, lane) in lanes.files.into_iter().enumerate() {
+            workers.files.push(start(&format!("ringlog-files-{number}"), lane)?);
+        }
         start("ringlog-slow", lanes.slow)?;
         Ok(workers)
     }
@@ -71,7 +79,8 @@ impl Workers {
     /// A way to run jobs with a result of type `T`; results wake `waker`. One per shard and kind of result.
     #[must_use]
     pub fn client<T: Send + 'static>(&self, waker: Waker) -> WorkClient<T> {
-        let jobs_max = self.lanes.files.jobs_max + self.lanes.slow.jobs_max;
+        let jobs_max =
+            self.lanes.files.iter().map(|lane| lane.jobs_max).sum::<usize>() + self.lanes.slow.jobs_max;
         let (sender, receiver) = mailbox::mailbox(jobs_max, waker);
         WorkClient { lanes: self.lanes.clone(), sender, receiver, running: 0, jobs_max }
     }
@@ -79,10 +88,12 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.lanes.files.close();
+        self.lanes.files.iter().for_each(|lane| lane.close());
         self.lanes.slow.close_early();
-        // A panic has ended the process already.
-        let _ = self.files.take().map(JoinHandle::join);
+        for thread in self.files.drain(..) {
+            // A panic has ended the process already.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -115,7 +126,9 @@ impl<T: Send + 'static> WorkClient<T> {
             return Err(input);
         }
         let queue = match lane {
-            Lane::Files => &self.lanes.files,
+            Lane::Files(number) => {
+                self.lanes.files.get(index(number % wide(FILES_LANES))).unwrap_or(&self.lanes.slow)
+            }
             Lane::Slow => &self.lanes.slow,
         };
         let sender = self.sender.clone();
@@ -239,7 +252,7 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         assert!(client.run(Lane::Slow, move || held.recv().map_or(99, |()| 100)).is_ok());
         for number in 0..50 {
-            assert!(client.run(Lane::Files, move || number).is_ok());
+            assert!(client.run(Lane::Files(9), move || number).is_ok());
         }
         assert_eq!(results(&mut client, &parker, 50), (0..50).collect::<Vec<_>>());
         assert_eq!(client.running(), 1);
@@ -258,19 +271,19 @@ mod tests {
             begun.send(()).unwrap();
             held.recv().map_or(99, |()| 0)
         };
-        assert!(client.run(Lane::Files, first).is_ok());
+        assert!(client.run(Lane::Files(9), first).is_ok());
         begin.recv().unwrap();
-        assert!(client.run(Lane::Files, || 1).is_ok());
-        assert!(client.run(Lane::Files, || 2).is_ok());
-        let refused = client.run(Lane::Files, || 3).err().unwrap();
+        assert!(client.run(Lane::Files(9), || 1).is_ok());
+        assert!(client.run(Lane::Files(9), || 2).is_ok());
+        let refused = client.run(Lane::Files(9), || 3).err().unwrap();
         assert_eq!(refused(), 3);
-        assert_eq!(client.run_on(Lane::Files, vec![4, 5], |input| input[0]), Err(vec![4, 5]));
+        assert_eq!(client.run_on(Lane::Files(9), vec![4, 5], |input| input[0]), Err(vec![4, 5]));
         release.send(()).unwrap();
         drop(workers);
         let mut seen = Vec::new();
         client.take_results(&mut seen);
         assert_eq!(seen, [0, 1, 2]);
-        assert!(client.run(Lane::Files, || 4).is_err(), "closed");
+        assert!(client.run(Lane::Files(9), || 4).is_err(), "closed");
     }
 
     #[test]
@@ -300,9 +313,9 @@ mod tests {
         let mut client = workers.client::<u32>(Parker::new().waker());
         let mut taken = 0;
         for _ in 0..100 {
-            taken += u32::from(client.run(Lane::Files, || 0).is_ok());
+            taken += usize::from(client.run(Lane::Files(9), || 0).is_ok());
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(taken, 2);
+        assert_eq!(taken, 1 + FILES_LANES, "as many as all lanes have room for");
     }
 }

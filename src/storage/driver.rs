@@ -98,6 +98,7 @@ fn attempt<D: BlockingDisk>(
                 }
             }
         }
+        Task::WriteIndex { path, contents } => write_index(disk, path, contents)?,
         Task::Close { .. } => {}
         Task::WriteCheckpoint { path, file } => disk.replace_file(Path::new(path), &file.encode())?,
         Task::RenameFolders { folders } => rename_folders(disk, folders)?,
@@ -116,6 +117,19 @@ fn attempt<D: BlockingDisk>(
         Task::RemoveFolder { path } => missing_is_fine(disk.remove_directory(Path::new(path)))?,
     }
     Ok(TaskDone { outcome: Outcome::Done, opened: None })
+}
+
+/// Writes the index file at `path` in one step, not durably.
+pub(super) fn write_index<D: BlockingDisk>(disk: &D, path: &str, contents: &SideFile) -> Result<(), Error> {
+    let beside = format!("{path}.new");
+    let file = disk.open(Path::new(&beside), Access::Create, Caching::Buffered)?;
+    let written = file.set_length(0).and_then(|()| file.write_at(0, &contents.encode()));
+    let done = written.and_then(|()| disk.rename(Path::new(&beside), Path::new(path)));
+    if let Err(error) = &done {
+        tracing::warn!(path, %error, "an index cannot be written: reads of its segment take longer");
+        let _ = disk.remove(Path::new(&beside));
+    }
+    done
 }
 
 fn decoded_index(path: &str, bytes: &[u8]) -> Outcome {

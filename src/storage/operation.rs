@@ -46,10 +46,12 @@ pub const ASIDE: &str = ".deleted";
 /// Name, in a partition's folder, of the file that its next segment will be. A start removes it.
 pub const PREPARED_NAME: &str = "next.log";
 
-/// Two queues of blocking work, so that a large delete does not delay an open.
+/// Two kinds of blocking work, so that a large delete does not delay an open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
+    /// In order within a folder ([`Task::folder`]), many folders at a time.
     Files,
+    /// One after another.
     Slow,
 }
 
@@ -67,6 +69,8 @@ pub enum Task {
     /// Cut `file` to exactly `bytes` and bring it to stable media; then write the side files (each replaced atomically), which
     /// whoever carries this out encodes. Of producer snapshots only the one before a new one is kept beside it.
     Seal { file: FileId, bytes: u64, side_files: Vec<(String, SideFile)> },
+    /// Write the index file at `path` anew. Not durable: it can be made again.
+    WriteIndex { path: String, contents: Box<SideFile> },
     /// Forget `file`.
     Close { file: FileId },
     /// Replace the file at `path` atomically by `file`, durable. It may be large: whoever carries this out encodes it.
@@ -75,9 +79,9 @@ pub enum Task {
     CreateCommitFile { file: FileId, path: String, bytes: u64 },
     /// Rename folders of the data directory, durable together. One that cannot be renamed keeps none of the others.
     RenameFolders { folders: Vec<RenameFolder> },
-    /// Give each file its name with [`ASIDE`] behind it; missing ones are no error.
+    /// Give each file, of one folder, its name with [`ASIDE`] behind it; missing ones are no error.
     SetAside { paths: Vec<String> },
-    /// Remove files, durable; missing ones are no error.
+    /// Remove files of one folder, durable; missing ones are no error.
     RemoveFiles { paths: Vec<String> },
     /// The same after a truncation to `end_offset`: producer snapshots in `folder` that describe what lay behind it go too.
     RemoveTruncated { paths: Vec<String>, folder: String, end_offset: Offset },
@@ -87,6 +91,31 @@ pub enum Task {
     RemoveLeftOver { folders: Vec<String> },
     /// Read and decode the index file at `path`, of at most `bytes_max`.
     ReadIndex { path: String, bytes_max: u64 },
+}
+
+impl Task {
+    /// The folder that the task works in, if it is one, and named. Tasks of a folder are carried out in the order in which they
+    /// were asked for; so is one that works in several, in relation to all others of its lane.
+    #[must_use]
+    pub fn folder(&self) -> Option<&str> {
+        let path = match self {
+            Self::Open { path, .. }
+            | Self::Prepare { path, .. }
+            | Self::WriteIndex { path, .. }
+            | Self::WriteCheckpoint { path, .. }
+            | Self::CreateCommitFile { path, .. }
+            | Self::ReadIndex { path, .. } => path,
+            Self::SetAside { paths } | Self::RemoveFiles { paths } => paths.first()?,
+            Self::RemoveTruncated { folder, .. } => return Some(folder),
+            Self::RemoveFolder { path } => return Some(path),
+            Self::Allocate { .. }
+            | Self::Seal { .. }
+            | Self::Close { .. }
+            | Self::RenameFolders { .. }
+            | Self::RemoveLeftOver { .. } => return None,
+        };
+        Some(path.rsplit_once('/').map_or("", |(folder, _)| folder))
+    }
 }
 
 /// How [`Task::Open`] makes what is missing.

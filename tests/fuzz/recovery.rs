@@ -38,6 +38,8 @@ const OPTIONS: RecoveryOptions = RecoveryOptions {
     shard_count: 1,
     now_ms: 1_700_000_000_000,
     knows_all_topics: true,
+    threads: 1,
+    gathered_bytes_max: 16 << 10,
     seeded_bug: None,
 };
 

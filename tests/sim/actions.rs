@@ -210,9 +210,13 @@ impl World {
         let Plan { broken_writes, broken_reads, full_disk, .. } = self.plan;
         // Making a file begins with a look at its folder.
         let troubled = broken_writes || broken_reads || full_disk || model.failed;
+        // A folder that another shard has not moved out of the way yet is another topic's.
+        let shard = self.places[partition].0;
+        let has_namesake =
+            self.deleted.iter().any(|(owner, folder)| *owner != shard && *folder == model.folder);
         match error {
             AppendError::Busy | AppendError::Sequence(_) => Ok(()),
-            AppendError::Storage if troubled => Ok(()),
+            AppendError::Storage if troubled || has_namesake => Ok(()),
             other => Err(Stop::Wrong(format!("{}: an append is refused: {other}", model.folder))),
         }
     }
@@ -452,6 +456,7 @@ impl World {
         let gone = self.partitions.remove(place);
         trace!("delete {}", gone.folder);
         let (shard, slot) = self.places.remove(place);
+        self.deleted.insert((shard, gone.folder.clone()));
         self.shards[shard].log.delete_partitions([(slot, format!(".deleted-{}", gone.id))]);
         self.check_alive()
     }

@@ -1,9 +1,9 @@
 //! Carries out a shard's operations on the simulated disk: in any order, at any time, in part, or not at all.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringlog::runtime::memory::{AlignedBuffer, ArenaMemory};
-use ringlog::runtime::sim::{SimDisk, SimFile, SimMemory, SimRandom, SimSteps, Step};
+use ringlog::runtime::sim::{SimDisk, SimFaults, SimFile, SimMemory, SimRandom, SimSteps, Step};
 use ringlog::storage::driver::run_task;
 use ringlog::storage::operation::{
     Completion, Fault, FileId, Lane, Operation, OperationId, Outcome, Task, WritePiece,
@@ -173,8 +173,8 @@ impl ShardIo {
             self.end(completion, random)?;
         } else if choice < ring + lanes {
             let slow = self.files_lane.is_empty() || (choice > ring && !self.slow_lane.is_empty());
-            let lane = if slow { &mut self.slow_lane } else { &mut self.files_lane };
-            let (id, task) = lane.pop_front().expect("a lane that is not empty");
+            let next = if slow { self.slow_lane.pop_front() } else { self.next_on_files(random) };
+            let (id, task) = next.expect("a lane that is not empty");
             let outcome = self.run(&task)?;
             self.end(Completion { id, outcome, pieces: Vec::new() }, random)?;
         } else {
@@ -182,6 +182,27 @@ impl ShardIo {
             self.tell(completion)?;
         }
         Ok(true)
+    }
+
+    /// One that overtakes no other of its folder, nor one of several folders, which overtakes none.
+    fn next_on_files(&mut self, random: &mut SimRandom) -> Option<(OperationId, Task)> {
+        let folder_of = |task: &Task| {
+            let file = task.file().and_then(|file| self.files.get(&file));
+            let folder = file.and_then(|file| Some(file.path().parent()?.to_str()?.to_owned()));
+            task.folder().map(str::to_owned).or(folder)
+        };
+        let mut before = BTreeSet::new();
+        let mut free = Vec::new();
+        for (place, (_, task)) in self.files_lane.iter().enumerate() {
+            let folder = folder_of(task);
+            if place == 0 || folder.as_ref().is_some_and(|folder| !before.contains(folder)) {
+                free.push(place);
+            }
+            let Some(folder) = folder else { break };
+            before.insert(folder);
+        }
+        let place = *free.get(random.below(free.len() as u64) as usize)?;
+        self.files_lane.remove(place)
     }
 
     /// Completions come late at times.
@@ -246,7 +267,13 @@ impl ShardIo {
     fn run(&mut self, task: &Task) -> Checked<Outcome> {
         let file = task.file().and_then(|file| self.files.get(&file));
         ensure!(task.file().is_none() || file.is_some(), "{task:?} works on a file that is not open");
+        let faults = self.disk.faults();
+        if let Task::RenameFolders { .. } = task {
+            // A deleted topic's folder that keeps its name is told to people; what comes of it the model does not know.
+            self.disk.set_faults(SimFaults { read: 0, ..faults });
+        }
         let done = run_task(&self.disk, task, file);
+        self.disk.set_faults(faults);
         self.check_alive()?;
         if let Task::Close { file } = task {
             self.files.remove(file);

@@ -1,5 +1,6 @@
 //! A story: lives of one data directory, each with a start, actions and an end.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ringlog::model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
@@ -40,6 +41,8 @@ pub struct World {
     pub held: Vec<Held>,
     pub now_ms: i64,
     pub next_number: u64,
+    /// Shards and folders of topics that were deleted.
+    pub deleted: BTreeSet<(usize, String)>,
     memories: Vec<Option<SimMemory>>,
     faults: SimFaults,
     boot: u8,
@@ -101,6 +104,7 @@ impl World {
             held: Vec::new(),
             now_ms: 1_700_000_000_000,
             next_number: 1,
+            deleted: BTreeSet::new(),
             memories: Vec::new(),
             faults: SimFaults::default(),
             boot: 1,
@@ -227,6 +231,8 @@ impl World {
             shard_count: shard_count as u32,
             now_ms: self.now_ms,
             knows_all_topics: self.incarnation.is_multiple_of(2),
+            threads: 1,
+            gathered_bytes_max: 16 << 10,
             seeded_bug: self.bug,
         };
         for partition in &mut self.partitions {
@@ -362,6 +368,7 @@ impl World {
                 retained_bytes: self.plan.retained_bytes,
                 read_cache_bytes: self.plan.read_cache_bytes,
                 flush_interval_ms: self.plan.flush_interval_ms,
+                flush_bytes: 256 << 10,
                 retention_interval_ms: 1000,
                 seeded_bug: self.bug,
                 ..ShardOptions::default()

@@ -1,6 +1,7 @@
 //! Carrying out storage operations: reads, writes and syncs on the ring, everything that may block on worker threads.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -19,8 +20,28 @@ use crate::storage::operation::{
 /// What a worker's task gave.
 pub(super) struct TaskResult {
     id: OperationId,
+    order: Order,
     opened: Option<(FileId, String)>,
     done: TaskDone<FileHandle>,
+}
+
+/// What a task must not overtake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Other tasks on files, of any folder. Those of other shards it does not see.
+    Alone,
+    /// Those of its folder.
+    Folder(worker::Lane),
+    /// Other slow ones.
+    Slow,
+}
+
+/// A task, and the path of the open file that it names.
+struct Waiting {
+    id: OperationId,
+    order: Order,
+    path: Option<String>,
+    task: Task,
 }
 
 struct OpenFile {
@@ -33,8 +54,15 @@ pub(super) struct Storage {
     disk: RealDisk,
     files: HashMap<FileId, OpenFile>,
     workers: WorkClient<TaskResult>,
-    /// Tasks that found their lane full; bounded by the operations that storage has under way.
-    waiting: VecDeque<(OperationId, Lane, Task)>,
+    /// Tasks on files that found their lane full, or wait for or as one that is to be alone; bounded, as all that wait, by the
+    /// operations that storage has under way.
+    waiting: VecDeque<Waiting>,
+    /// Slow tasks that found their lane full.
+    waiting_slow: VecDeque<Waiting>,
+    /// Tasks on files that workers have.
+    on_files: usize,
+    /// One of them is to be alone.
+    has_lone: bool,
     results: Vec<TaskResult>,
     /// What ended without the ring or a worker.
     ended: VecDeque<Completion>,
@@ -51,6 +79,9 @@ impl Storage {
             files: HashMap::new(),
             workers,
             waiting: VecDeque::new(),
+            waiting_slow: VecDeque::new(),
+            on_files: 0,
+            has_lone: false,
             results: Vec::new(),
             ended: VecDeque::new(),
             writes: HashMap::new(),
@@ -101,7 +132,10 @@ impl Storage {
                 self.ended.push_back(Completion { id, outcome: Outcome::Done, pieces: Vec::new() });
             }
             Operation::Task { id, lane, task } => {
-                self.waiting.push_back((id, lane, task));
+                let path = task.file().and_then(|file| self.files.get(&file)).map(|open| open.path.clone());
+                let order = order_of(lane, &task, path.as_deref());
+                let queue = if order == Order::Slow { &mut self.waiting_slow } else { &mut self.waiting };
+                queue.push_back(Waiting { id, order, path, task });
                 self.start_tasks();
             }
         }
@@ -143,25 +177,20 @@ impl Storage {
     }
 
     fn start_tasks(&mut self) {
-        while let Some(waiting) = self.waiting.pop_front() {
-            let (_, lane, task) = &waiting;
-            let disk = self.disk.clone();
-            let path = task.file().and_then(|file| self.files.get(&file)).map(|open| open.path.clone());
-            let lane = match lane {
-                Lane::Files => worker::Lane::Files,
-                Lane::Slow => worker::Lane::Slow,
+        while let Some(next) = self.waiting.front() {
+            let lane = match next.order {
+                Order::Folder(lane) if !self.has_lone => lane,
+                Order::Alone if self.on_files == 0 => worker::Lane::Files(0),
+                _ => break,
             };
-            let job = move |(id, _, task): (OperationId, Lane, Task)| TaskResult {
-                id,
-                opened: opened_path(&task),
-                done: work(&disk, &task, path.as_deref()),
-            };
-            // Given back, not copied: what a checkpoint or an index is made of is large.
-            if let Err(refused) = self.workers.run_on(lane, waiting, job) {
-                self.waiting.push_front(refused);
-                return;
+            let is_lone = next.order == Order::Alone;
+            if !start_first(&self.disk, &mut self.workers, &mut self.waiting, lane) {
+                break;
             }
+            self.on_files += 1;
+            self.has_lone = is_lone;
         }
+        while start_first(&self.disk, &mut self.workers, &mut self.waiting_slow, worker::Lane::Slow) {}
     }
 
     /// A completion of the ring for operation `id`.
@@ -206,7 +235,9 @@ impl Storage {
         }
         let mut results = std::mem::take(&mut self.results);
         self.workers.take_results(&mut results);
-        for TaskResult { id, opened, done } in results.drain(..) {
+        for TaskResult { id, order, opened, done } in results.drain(..) {
+            self.on_files -= usize::from(order != Order::Slow);
+            self.has_lone &= order != Order::Alone;
             if let (Some((file, path)), Some(handle)) = (opened, done.opened) {
                 self.files.insert(file, OpenFile { handle: Rc::new(handle), path });
             }
@@ -231,6 +262,44 @@ fn fault_of(error: &std::io::Error) -> Fault {
     }
 }
 
+/// Starts the first task of the queue. False: there is none, or the lane is full.
+fn start_first(
+    disk: &RealDisk,
+    workers: &mut WorkClient<TaskResult>,
+    queue: &mut VecDeque<Waiting>,
+    lane: worker::Lane,
+) -> bool {
+    let Some(first) = queue.pop_front() else { return false };
+    let disk = disk.clone();
+    let job = move |Waiting { id, order, path, task }: Waiting| TaskResult {
+        id,
+        order,
+        opened: opened_path(&task),
+        done: work(&disk, &task, path.as_deref()),
+    };
+    // Given back, not copied: what a checkpoint or an index is made of is large.
+    let refused = workers.run_on(lane, first, job).err();
+    let is_started = refused.is_none();
+    if let Some(refused) = refused {
+        queue.push_front(refused);
+    }
+    is_started
+}
+
+/// `path`: that of the open file which the task names.
+fn order_of(lane: Lane, task: &Task, path: Option<&str>) -> Order {
+    let folder = path.and_then(|path| path.rsplit_once('/')).map(|(folder, _)| folder);
+    match (lane, task.folder().or(folder)) {
+        (Lane::Slow, _) => Order::Slow,
+        (Lane::Files, None) => Order::Alone,
+        (Lane::Files, Some(folder)) => {
+            let mut hasher = DefaultHasher::new();
+            folder.hash(&mut hasher);
+            Order::Folder(worker::Lane::Files(hasher.finish()))
+        }
+    }
+}
+
 /// Runs on a worker. `path`: that of the open file which the task names; it is opened again, since handles of the ring stay on
 /// their thread.
 fn work(disk: &RealDisk, task: &Task, path: Option<&str>) -> TaskDone<FileHandle> {
@@ -248,5 +317,38 @@ fn opened_path(task: &Task) -> Option<(FileId, String)> {
             Some((*file, path.clone()))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::operation::RenameFolder;
+
+    #[test]
+    fn tasks_of_a_folder_share_a_lane_and_those_of_several_are_alone() {
+        let order = |lane, task: Task, path| order_of(lane, &task, path);
+        let prepare = |path: &str| Task::Prepare { path: path.to_owned(), bytes: 1 };
+        let first = order(Lane::Files, prepare("t-0/next.log"), None);
+        let read = Task::ReadIndex { path: "t-0/00000000000000000000.index".to_owned(), bytes_max: 1 };
+        assert!(matches!(first, Order::Folder(_)) && first == order(Lane::Files, read, None));
+        // What names an open file works in that one's folder.
+        let allocate = Task::Allocate { file: FileId(1), bytes: 1 };
+        assert!(first == order(Lane::Files, allocate, Some("t-0/00000000000000000000.log")));
+        let aside = Task::SetAside { paths: vec!["t-0/a".to_owned(), "t-0/b".to_owned()] };
+        assert!(first == order(Lane::Files, aside, None));
+        let truncated = Task::RemoveTruncated {
+            paths: Vec::new(),
+            folder: "t-0".to_owned(),
+            end_offset: crate::model::Offset(0),
+        };
+        assert!(first == order(Lane::Files, truncated, None));
+        assert!(first != order(Lane::Files, prepare("t-1/next.log"), None));
+
+        let folder_file = ("partition.metadata".to_owned(), Vec::new());
+        let rename = RenameFolder { from: "t-0".to_owned(), to: ".deleted".to_owned(), folder_file };
+        assert!(order(Lane::Files, Task::RenameFolders { folders: vec![rename] }, None) == Order::Alone);
+        let remove = Task::RemoveFolder { path: ".deleted".to_owned() };
+        assert!(order(Lane::Slow, remove, None) == Order::Slow);
     }
 }

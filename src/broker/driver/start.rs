@@ -41,6 +41,12 @@ pub(super) const SHARDS: u32 = 1;
 const BACKLOG: u16 = 1_024;
 /// Open files that the defaults need: segments, commit log, connections to begin with.
 const OPEN_FILES_NEEDED: u64 = 1_024;
+/// Partitions recovered at the same time: what they wait for is the disk, and of flushes at the same time it makes one.
+const RECOVERY_THREADS_MAX: usize = 32;
+/// One of them for each so many of `memory.bytes`, of which they need an eighth for batches of ordinary size.
+const RECOVERY_THREAD_MEMORY_BYTES: usize = 32 << 20;
+/// Share of `memory.bytes` for what recovery gathers of the commit log.
+const GATHERED_SHARE: usize = 16;
 /// Messages that may wait for a shard; every answer has its question, of which there are no more.
 const MAIL_MAX: usize = 65_536;
 /// Jobs that may wait for a worker lane.
@@ -124,6 +130,8 @@ fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
         shard_count: SHARDS,
         now_ms: SystemClock.wall_ms(),
         knows_all_topics: controller.knows_all_topics() && !has_lost_starts,
+        threads: (config.memory_bytes / RECOVERY_THREAD_MEMORY_BYTES).clamp(1, RECOVERY_THREADS_MAX),
+        gathered_bytes_max: config.memory_bytes / GATHERED_SHARE,
         seeded_bug: None,
     };
     let (life_config, life_disk) = (Arc::clone(config), disk.clone());

@@ -67,6 +67,24 @@ impl Places {
     /// # Errors
     /// It does not serve.
     pub fn start_ringlog(&self, settings: &[(&str, &str)]) -> Result<Server> {
+        // A spinning shard needs its CPU alone: the control thread must have another.
+        if settings.contains(&("shard.idle", "spin")) {
+            let cpu = self.broker_cpu.to_string();
+            let settings = [settings, &[("shard.cores", cpu.as_str())]].concat();
+            return self.start_ringlog_on(vec![self.broker_cpu, self.loader_cpu], &settings);
+        }
+        self.start_ringlog_on(vec![self.broker_cpu], settings)
+    }
+
+    /// Starts ringlog on all processors, while no loader runs.
+    ///
+    /// # Errors
+    /// It does not serve.
+    pub fn start_ringlog_alone(&self) -> Result<Server> {
+        self.start_ringlog_on(vec![self.broker_cpu, self.loader_cpu], &[])
+    }
+
+    fn start_ringlog_on(&self, cpus: Vec<Cpu>, settings: &[(&str, &str)]) -> Result<Server> {
         let data = self.ringlog_data();
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--data").arg(&data);
@@ -75,12 +93,6 @@ impl Places {
         let ours = [("listeners", listeners.as_str()), ("arena.dir", memory.as_str())];
         for (key, value) in ours.iter().chain(settings) {
             command.arg("--set").arg(format!("{key}={value}"));
-        }
-        let mut cpus = vec![self.broker_cpu];
-        // A spinning shard needs its CPU alone: the control thread must have another.
-        if settings.contains(&("shard.idle", "spin")) {
-            cpus.push(self.loader_cpu);
-            command.arg("--set").arg(format!("shard.cores={}", self.broker_cpu));
         }
         Server::start(Start {
             name: "ringlog",

@@ -130,7 +130,8 @@ fn crash_and_recover(places: &Places, options: RecoveryOptions) -> Result<Recove
     let commit_log_bytes = folder_bytes(&places.ringlog_data().join("commit-log"));
     let arena_bytes = folder_bytes(&places.memory);
     settle_disk();
-    let restarted = places.start_ringlog(&[])?;
+    // Nobody else has anything to do meanwhile.
+    let restarted = places.start_ringlog_alone()?;
     let mut records = count_back(address, &written, &[&filled, &large])?;
     records += count_back(address, &synced, &[&small])?;
     let folders = std::fs::read_dir(places.ringlog_data()).into_iter().flatten().flatten();

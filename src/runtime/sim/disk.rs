@@ -72,6 +72,12 @@ impl SimDisk {
         Self { shared: Arc::new(Mutex::new(state)) }
     }
 
+    /// What fails.
+    #[must_use]
+    pub fn faults(&self) -> SimFaults {
+        self.state().faults
+    }
+
     /// What fails from now on.
     pub fn set_faults(&self, faults: SimFaults) {
         self.state().faults = faults;
@@ -282,6 +288,12 @@ impl BlockingDisk for SimDisk {
 }
 
 impl SimFile {
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Those sectors of a write in flight that `chosen` chooses arrive on the disk. Not a step, and not durable.
     pub fn write_sectors(&self, position: u64, bytes: &[u8], chosen: impl FnMut() -> bool) {
         self.disk.state().inode(self).write(position, bytes, chosen);

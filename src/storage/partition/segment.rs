@@ -115,13 +115,15 @@ pub struct SegmentIndex {
     entries: VecDeque<IndexEntry>,
     /// Whether it covers its segment: an index that was not loaded is empty and says so.
     pub loaded: bool,
+    /// It is whole, and its file still to be written.
+    pub due: bool,
 }
 
 impl SegmentIndex {
     /// An index of these entries, complete.
     #[must_use]
     pub fn complete(entries: VecDeque<IndexEntry>) -> Self {
-        Self { entries, loaded: true }
+        Self { entries, loaded: true, due: false }
     }
 
     fn note(&mut self, entry: IndexEntry, interval_bytes: u64) {

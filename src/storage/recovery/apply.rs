@@ -1,32 +1,68 @@
-//! Putting replayed bytes into segment files: few handles at a time, everything on stable media at the end.
+//! Putting replayed bytes into segment files. What frames hold is gathered first, so that each file is opened and flushed once or a
+//! few times, and partitions are worked on at the same time: a file system makes one of many flushes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{KnownPartition, RecoveryError, snapshots};
-use crate::model::Offset;
+use super::chunks::{Laid, Piece, lay_over};
+use super::scan::Expected;
+use super::{KnownPartition, RecoveryError, RecoveryOptions, snapshots};
 use crate::model::batch::{BatchHeader, HEADER_BYTES};
+use crate::model::number::wide;
+use crate::model::{Offset, TopicPartition};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
+use crate::runtime::parallel;
 use crate::storage::partition::segment::{SNAPSHOT_SUFFIX, file_name, metadata_file, parse_file_name};
 
-/// Handles open at once.
-const OPEN_FILES_MAX: usize = 128;
+/// Segments that were opened: what was written to them is on stable media, and the cache shows nothing that a failed flush has left.
+pub(super) type Opened = BTreeMap<TopicPartition, BTreeSet<Offset>>;
 
 /// The segment files that replay writes to.
 pub(super) struct SegmentFiles<'a, D: BlockingDisk> {
     disk: &'a D,
-    open: BTreeMap<(String, i64), D::File>,
-    order: VecDeque<(String, i64)>,
-    folders: BTreeSet<String>,
+    threads: usize,
+    gathered_bytes_max: usize,
+    /// What frames hold, and is not in the files yet.
+    gathered: BTreeMap<TopicPartition, Gathered<'a>>,
+    gathered_bytes: usize,
+    /// Folders that were seen to.
+    folders: BTreeSet<&'a str>,
+    opened: Opened,
     /// Folders with files that cannot be read, written or flushed, and the reason.
     damaged: BTreeMap<String, String>,
     /// The disk had no room for some of them.
     lacks_room: bool,
 }
 
+/// What frames hold of a partition: by segment, runs of bytes and where they belong, in the order in which they came.
+struct Gathered<'a> {
+    known: &'a KnownPartition,
+    segments: BTreeMap<Offset, Vec<(u64, Vec<u8>)>>,
+}
+
+/// What chunks hold of a segment.
+pub(super) struct Chunks<'a, 'm> {
+    pub(super) known: &'a KnownPartition,
+    pub(super) segment: Offset,
+    /// Up to here everything is on stable media.
+    pub(super) at: u64,
+    /// What begins there.
+    pub(super) expected: Expected,
+    pub(super) pieces: Vec<Piece<'m>>,
+}
+
+/// What became of the chunks of a segment.
+pub(super) struct Applied<'a> {
+    pub(super) known: &'a KnownPartition,
+    pub(super) segment: Offset,
+    pub(super) count: u64,
+    pub(super) laid: Laid,
+}
+
 /// What has become of the files.
 pub(super) struct Finished {
+    pub(super) opened: Opened,
     /// Folders with files that cannot be read, written or flushed, and the reason.
     pub(super) damaged: BTreeMap<String, String>,
     /// Some of them for want of room.
@@ -35,9 +71,20 @@ pub(super) struct Finished {
 
 impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
     /// `damaged`: folders of which it is known already.
-    pub(super) fn new(disk: &'a D, damaged: BTreeMap<String, String>) -> Self {
-        let (open, order, folders) = (BTreeMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { disk, open, order, folders, damaged, lacks_room: false }
+    pub(super) fn new(disk: &'a D, options: &RecoveryOptions, damaged: BTreeMap<String, String>) -> Self {
+        let &RecoveryOptions { threads, gathered_bytes_max, .. } = options;
+        let (gathered, folders, opened) = (BTreeMap::new(), BTreeSet::new(), Opened::new());
+        Self {
+            disk,
+            threads,
+            gathered_bytes_max,
+            gathered,
+            gathered_bytes: 0,
+            folders,
+            opened,
+            damaged,
+            lacks_room: false,
+        }
     }
 
     /// Whether something in the folder was found to be damaged: nothing is done to it any more.
@@ -61,132 +108,236 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         }
     }
 
-    /// Writes `bytes` at `position` of the segment, which is made if it is missing.
+    /// Has `bytes` written at `position` of the segment, which is made if it is missing.
     pub(super) fn write(
         &mut self,
-        known: &KnownPartition,
-        segment: i64,
+        known: &'a KnownPartition,
+        segment: Offset,
         position: u64,
         bytes: &[u8],
     ) -> Result<(), RecoveryError> {
-        let file = self.file(known, segment)?;
-        file.write_at(position, bytes)?;
+        let empty = || Gathered { known, segments: BTreeMap::new() };
+        let gathered = self.gathered.entry(known.topic_partition).or_insert_with(empty);
+        let runs = gathered.segments.entry(segment).or_default();
+        match runs.last_mut() {
+            Some((at, run)) if at.saturating_add(wide(run.len())) == position => run.extend_from_slice(bytes),
+            _ => runs.push((position, bytes.to_vec())),
+        }
+        self.gathered_bytes += bytes.len();
+        if self.gathered_bytes > self.gathered_bytes_max {
+            self.write_out(Vec::new())?;
+        }
         Ok(())
     }
 
-    /// The segment's file, if there is one.
-    pub(super) fn open_to_read(
-        &self,
-        known: &KnownPartition,
-        segment: Offset,
-    ) -> Result<Option<D::File>, RecoveryError> {
-        let path = format!("{}/{}", known.folder, file_name(segment, "log"));
-        match self.disk.open(Path::new(&path), Access::Read, Caching::Buffered) {
-            Err(error) if error.is_not_found() => Ok(None),
-            file => Ok(Some(file?)),
+    /// Writes what was gathered, then lays the chunks over it, and brings both to stable media.
+    pub(super) fn write_out(
+        &mut self,
+        chunks: Vec<Chunks<'a, '_>>,
+    ) -> Result<Vec<Applied<'a>>, RecoveryError> {
+        self.gathered_bytes = 0;
+        let mut jobs = BTreeMap::new();
+        for (id, Gathered { known, segments }) in std::mem::take(&mut self.gathered) {
+            jobs.insert(id, Job { segments, ..Job::new(known) });
         }
+        for chunks in chunks {
+            let id = chunks.known.topic_partition;
+            jobs.entry(id).or_insert_with(|| Job::new(chunks.known)).chunks.push(chunks);
+        }
+        self.carry_out(jobs.into_values().collect())
+    }
+
+    fn carry_out(&mut self, jobs: Vec<Job<'a, '_>>) -> Result<Vec<Applied<'a>>, RecoveryError> {
+        let mut jobs = jobs;
+        jobs.retain(|job| !self.is_damaged(&job.known.folder));
+        let jobs = jobs.into_iter().map(|job| {
+            let opened = self.opened.remove(&job.known.topic_partition).unwrap_or_default();
+            let is_claimed = !self.folders.insert(&job.known.folder);
+            (PartitionFiles { disk: self.disk, known: job.known, opened }, is_claimed, job)
+        });
+        let done = parallel::map(self.threads, jobs.collect(), |(mut files, is_claimed, job)| {
+            let mut applied = Vec::new();
+            let claimed = if is_claimed { Ok(()) } else { claim_folder(files.disk, files.known) };
+            let result = claimed.and_then(|()| job.carry_out(&mut files, &mut applied));
+            (files, applied, result)
+        });
+        let mut all_applied = Vec::new();
+        for (files, applied, result) in done {
+            self.opened.insert(files.known.topic_partition, files.opened);
+            all_applied.extend(applied);
+            self.note_damage(&files.known.folder, result)?;
+        }
+        Ok(all_applied)
     }
 
     /// Cuts the segment at `position`, where the log then ends at `end_offset`; later segments go, unless they were begun after the
     /// truncation (newer epoch).
     pub(super) fn truncate(
         &mut self,
-        known: &KnownPartition,
-        segment: i64,
+        known: &'a KnownPartition,
+        segment: Offset,
         position: u64,
         leader_epoch: i32,
-        end_offset: i64,
+        end_offset: Offset,
     ) -> Result<(), RecoveryError> {
-        self.claim_folder(known)?;
+        // What came before it.
+        if let Some(Gathered { segments, .. }) = self.gathered.remove(&known.topic_partition) {
+            self.carry_out(vec![Job { segments, ..Job::new(known) }])?;
+        }
         let folder = known.folder.as_str();
+        if self.is_damaged(folder) {
+            return Ok(());
+        }
+        if self.folders.insert(folder) {
+            claim_folder(self.disk, known)?;
+        }
         let entries = self.disk.list(Path::new(folder))?;
         let snapshots = entries.iter().filter_map(|entry| parse_file_name(&entry.name, SNAPSHOT_SUFFIX));
-        snapshots::remove_behind(self.disk, folder, snapshots, Offset(end_offset))?;
+        snapshots::remove_behind(self.disk, folder, snapshots, end_offset)?;
         for entry in entries {
             let Some(base) = parse_file_name(&entry.name, "log") else { continue };
-            if entry.kind != EntryKind::File || base < Offset(segment) {
+            if entry.kind != EntryKind::File || base < segment {
                 continue;
             }
-            let gone = base > Offset(segment) || position == 0;
-            if gone {
-                if self.first_epoch(known, base.0)? <= Some(leader_epoch) {
-                    self.open.remove(&(folder.to_owned(), base.0));
-                    self.disk.remove(Path::new(&format!("{folder}/{}", entry.name)))?;
-                    let index = format!("{folder}/{}", file_name(base, "index"));
-                    match self.disk.remove(Path::new(&index)) {
-                        Err(error) if error.is_not_found() => {}
-                        other => other?,
-                    }
-                }
-            } else {
-                let file = self.file(known, segment)?;
+            let path = format!("{folder}/{}", entry.name);
+            let file = self.disk.open(Path::new(&path), Access::Write, Caching::Buffered)?;
+            if base == segment && position > 0 {
                 if file.length()? > position {
                     file.set_length(position)?;
+                    file.sync()?;
+                }
+            } else if first_epoch(&file)? <= Some(leader_epoch) {
+                self.disk.remove(Path::new(&path))?;
+                let index = format!("{folder}/{}", file_name(base, "index"));
+                match self.disk.remove(Path::new(&index)) {
+                    Err(error) if error.is_not_found() => {}
+                    other => other?,
                 }
             }
         }
         Ok(())
-    }
-
-    /// Epoch of the first batch; `None` if there is no readable one.
-    fn first_epoch(&mut self, known: &KnownPartition, segment: i64) -> Result<Option<i32>, RecoveryError> {
-        let mut bytes = [0; HEADER_BYTES];
-        let read = self.file(known, segment)?.read_at(0, &mut bytes)?;
-        Ok(bytes
-            .get(..read)
-            .and_then(|found| BatchHeader::parse(found).ok())
-            .map(|header| header.leader_epoch.0))
-    }
-
-    /// Sees to the folder, and to the file in it that says whose it is.
-    fn claim_folder(&mut self, known: &KnownPartition) -> Result<(), RecoveryError> {
-        if self.folders.insert(known.folder.clone()) {
-            self.disk.create_directories(Path::new(&known.folder))?;
-            let (name, contents) = metadata_file(known.topic_partition.topic_id);
-            let path = format!("{}/{name}", known.folder);
-            match self.disk.open(Path::new(&path), Access::Read, Caching::Buffered) {
-                Err(error) if error.is_not_found() => self.disk.replace_file(Path::new(&path), &contents)?,
-                found => drop(found?),
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, known: &KnownPartition, segment: i64) -> Result<&D::File, RecoveryError> {
-        let key = (known.folder.clone(), segment);
-        if !self.open.contains_key(&key) {
-            while self.open.len() >= OPEN_FILES_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                if let Some(file) = self.open.remove(&oldest) {
-                    self.note_damage(&oldest.0, file.sync().map_err(Into::into))?;
-                }
-            }
-            self.claim_folder(known)?;
-            let path = format!("{}/{}", known.folder, file_name(Offset(segment), "log"));
-            let file = self.disk.open(Path::new(&path), Access::Create, Caching::Buffered)?;
-            self.open.insert(key.clone(), file);
-            self.order.push_back(key.clone());
-        }
-        self.open.get(&key).ok_or(RecoveryError::Disk(crate::runtime::Error::BadCount {
-            what: "open segment files",
-            count: 0,
-        }))
     }
 
     /// Brings everything written to stable media, names included.
     pub(super) fn finish(mut self) -> Result<Finished, RecoveryError> {
-        for ((folder, _), file) in std::mem::take(&mut self.open) {
-            self.note_damage(&folder, file.sync().map_err(Into::into))?;
-        }
+        self.write_out(Vec::new())?;
         let folders = std::mem::take(&mut self.folders);
-        for folder in &folders {
-            let synced = self.disk.sync_directory(Path::new(folder));
-            self.note_damage(folder, synced.map_err(Into::into))?;
+        // One that is damaged may not even be there.
+        let folders: Vec<&str> = folders.into_iter().filter(|folder| !self.is_damaged(folder)).collect();
+        let has_written = !folders.is_empty();
+        let synced = parallel::map(self.threads, folders, |folder| {
+            (folder, self.disk.sync_directory(Path::new(folder)).map_err(RecoveryError::from))
+        });
+        for (folder, result) in synced {
+            self.note_damage(folder, result)?;
         }
-        if !folders.is_empty() {
+        if has_written {
             self.disk.sync_directory(Path::new(""))?;
         }
-        Ok(Finished { damaged: self.damaged, lacks_room: self.lacks_room })
+        Ok(Finished { opened: self.opened, damaged: self.damaged, lacks_room: self.lacks_room })
     }
+}
+
+/// All that is written to a partition's segments.
+struct Job<'a, 'm> {
+    known: &'a KnownPartition,
+    segments: BTreeMap<Offset, Vec<(u64, Vec<u8>)>>,
+    chunks: Vec<Chunks<'a, 'm>>,
+}
+
+impl<'a> Job<'a, '_> {
+    const fn new(known: &'a KnownPartition) -> Self {
+        Self { known, segments: BTreeMap::new(), chunks: Vec::new() }
+    }
+
+    fn carry_out<D: BlockingDisk>(
+        self,
+        files: &mut PartitionFiles<'_, D>,
+        applied: &mut Vec<Applied<'a>>,
+    ) -> Result<(), RecoveryError> {
+        let Self { known, mut segments, chunks } = self;
+        for Chunks { segment, at, expected, pieces, .. } in chunks {
+            let count = wide(pieces.len());
+            let mut written = files.write_all(segment, &segments.remove(&segment).unwrap_or_default())?;
+            let reader = files.open(segment, Access::Read)?;
+            let laid = lay_over(reader.as_ref(), at, expected, pieces, |position, bytes| {
+                files.write(&mut written, segment, position, bytes)
+            })?;
+            sync(written)?;
+            applied.push(Applied { known, segment, count, laid });
+        }
+        for (segment, runs) in segments {
+            sync(files.write_all(segment, &runs)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The segment files of one partition.
+struct PartitionFiles<'a, D> {
+    disk: &'a D,
+    known: &'a KnownPartition,
+    opened: BTreeSet<Offset>,
+}
+
+impl<D: BlockingDisk> PartitionFiles<'_, D> {
+    /// The segment's file; `None` if it is missing and not to be made.
+    fn open(&mut self, segment: Offset, access: Access) -> Result<Option<D::File>, RecoveryError> {
+        let path = format!("{}/{}", self.known.folder, file_name(segment, "log"));
+        let caching = if self.opened.insert(segment) { Caching::Buffered } else { Caching::Cached };
+        match self.disk.open(Path::new(&path), access, caching) {
+            Err(error) if error.is_not_found() => Ok(None),
+            file => Ok(Some(file?)),
+        }
+    }
+
+    /// Writes to the segment's file; if there is none in `written`, to one that is opened or made.
+    fn write(
+        &mut self,
+        written: &mut Option<D::File>,
+        segment: Offset,
+        position: u64,
+        bytes: &[u8],
+    ) -> Result<(), RecoveryError> {
+        if written.is_none() {
+            *written = self.open(segment, Access::Create)?;
+        }
+        written.as_ref().map_or(Ok(()), |file| Ok(file.write_at(position, bytes)?))
+    }
+
+    fn write_all(
+        &mut self,
+        segment: Offset,
+        runs: &[(u64, Vec<u8>)],
+    ) -> Result<Option<D::File>, RecoveryError> {
+        let mut written = None;
+        for (position, bytes) in runs {
+            self.write(&mut written, segment, *position, bytes)?;
+        }
+        Ok(written)
+    }
+}
+
+fn sync<F: BlockingFile>(written: Option<F>) -> Result<(), RecoveryError> {
+    written.map_or(Ok(()), |file| Ok(file.sync()?))
+}
+
+/// Sees to the folder, and to the file in it that says whose it is.
+fn claim_folder<D: BlockingDisk>(disk: &D, known: &KnownPartition) -> Result<(), RecoveryError> {
+    disk.create_directories(Path::new(&known.folder))?;
+    let (name, contents) = metadata_file(known.topic_partition.topic_id);
+    let path = format!("{}/{name}", known.folder);
+    match disk.open(Path::new(&path), Access::Read, Caching::Buffered) {
+        Err(error) if error.is_not_found() => disk.replace_file(Path::new(&path), &contents)?,
+        found => drop(found?),
+    }
+    Ok(())
+}
+
+/// Epoch of the first batch; `None` if there is no readable one.
+fn first_epoch<F: BlockingFile>(file: &F) -> Result<Option<i32>, RecoveryError> {
+    let mut bytes = [0; HEADER_BYTES];
+    let read = file.read_at(0, &mut bytes)?;
+    let header = bytes.get(..read).and_then(|found| BatchHeader::parse(found).ok());
+    Ok(header.map(|header| header.leader_epoch.0))
 }

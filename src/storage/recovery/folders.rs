@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{KnownPartition, RecoveryError, RecoveryReport};
 use crate::model::TopicId;
 use crate::runtime::disk::{BlockingDisk, EntryKind};
+use crate::runtime::parallel;
 use crate::storage::operation::{ASIDE, PREPARED_NAME};
 use crate::storage::partition::segment::{METADATA_NAME, parse_metadata_file};
 
@@ -25,6 +26,7 @@ pub(super) fn sort_out<D: BlockingDisk>(
     disk: &D,
     partitions: &[KnownPartition],
     knows_all_topics: bool,
+    threads: usize,
     report: &mut RecoveryReport,
 ) -> Result<BTreeMap<String, String>, RecoveryError> {
     let mut damaged = BTreeMap::new();
@@ -32,6 +34,7 @@ pub(super) fn sort_out<D: BlockingDisk>(
         partitions.iter().map(|known| (known.folder.as_str(), known)).collect();
     let topics: BTreeSet<TopicId> = partitions.iter().map(|known| known.topic_partition.topic_id).collect();
     let mut moved = false;
+    let mut names = Vec::new();
     for entry in disk.list(Path::new(""))? {
         if entry.kind != EntryKind::Directory {
             continue;
@@ -44,46 +47,58 @@ pub(super) fn sort_out<D: BlockingDisk>(
             report.strays.push(entry.name);
             continue;
         }
-        if !is_partition_name(&entry.name) {
-            continue;
+        if is_partition_name(&entry.name) {
+            names.push(entry.name);
         }
-        let owner = match topic_id_of(disk, &entry.name) {
-            Err(error) if !by_folder.contains_key(entry.name.as_str()) => {
-                tracing::warn!(folder = entry.name, %error, "a strange folder that cannot be read is left alone");
+    }
+    let looked_at = parallel::map(threads, names, |name| look_at(disk, &by_folder, name));
+    for (name, known, owner) in looked_at {
+        let owner = match (known, owner) {
+            (None, Err(error)) => {
+                tracing::warn!(folder = name, %error, "a strange folder that cannot be read is left alone");
                 continue;
             }
-            Err(RecoveryError::Disk(error)) if error.is_damage() => {
-                damaged.insert(entry.name, error.to_string());
+            (Some(_), Err(RecoveryError::Disk(error))) if error.is_damage() => {
+                damaged.insert(name, error.to_string());
                 continue;
             }
-            owner => owner?,
+            (_, owner) => owner?,
         };
-        match (by_folder.get(entry.name.as_str()), owner) {
+        match (known, owner) {
             (Some(known), Some(owner)) if owner != known.topic_partition.topic_id => {
-                report.trash.push(rename(disk, TRASH_PREFIX, owner, &entry.name)?);
+                report.trash.push(rename(disk, TRASH_PREFIX, owner, &name)?);
                 moved = true;
             }
-            (Some(_), _) => match remove_left_over(disk, &entry.name) {
-                Err(RecoveryError::Disk(error)) if error.is_damage() => {
-                    damaged.insert(entry.name, error.to_string());
-                }
-                done => done?,
-            },
             (None, Some(owner)) if knows_all_topics && !topics.contains(&owner) => {
-                report.trash.push(rename(disk, TRASH_PREFIX, owner, &entry.name)?);
+                report.trash.push(rename(disk, TRASH_PREFIX, owner, &name)?);
                 moved = true;
             }
             (None, Some(owner)) => {
-                report.strays.push(rename(disk, STRAY_PREFIX, owner, &entry.name)?);
+                report.strays.push(rename(disk, STRAY_PREFIX, owner, &name)?);
                 moved = true;
             }
-            (None, None) => {}
+            (Some(_) | None, _) => {}
         }
     }
     if moved {
         disk.sync_directory(Path::new(""))?;
     }
     Ok(damaged)
+}
+
+/// Whose name the folder has and whose it is; what is left over in one that is where it belongs is removed.
+fn look_at<'a, D: BlockingDisk>(
+    disk: &D,
+    by_folder: &BTreeMap<&str, &'a KnownPartition>,
+    name: String,
+) -> (String, Option<&'a KnownPartition>, Result<Option<TopicId>, RecoveryError>) {
+    let owner = topic_id_of(disk, &name);
+    let known = by_folder.get(name.as_str()).copied();
+    let is_own = owner.as_ref().is_ok_and(|owner| {
+        known.is_some_and(|known| owner.is_none_or(|owner| owner == known.topic_partition.topic_id))
+    });
+    let owner = if is_own { remove_left_over(disk, &name).and(owner) } else { owner };
+    (name, known, owner)
 }
 
 /// Gives a folder a name that nothing else has.

@@ -19,9 +19,10 @@ mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 
 pub use self::folders::TRASH_PREFIX;
-use self::replay::{Replay, Sources, hold};
+use self::replay::{Replay, Replayed, Sources, hold};
 pub use self::scan::{Expected, Scanned, Stop, walk};
 use super::arena::table::{self, ARENA_BYTES_MIN, ArenaOwner, Layout};
 use super::checkpoint::{
@@ -31,9 +32,10 @@ use super::checkpoint::{
 use super::partition::{LogConfig, PartitionLog};
 use super::seeded_bug::{SeededBug, planted};
 use super::side_file::SideFileError;
-use crate::model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
+use crate::model::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use crate::runtime::disk::BlockingDisk;
 use crate::runtime::memory::ArenaMemory;
+use crate::runtime::parallel;
 
 /// Most shards of which checkpoints are looked for.
 const SHARDS_MAX: u32 = 1024;
@@ -60,6 +62,11 @@ pub struct RecoveryOptions {
     pub now_ms: i64,
     /// The metadata is known to be all that there was: a topic that it does not know was deleted.
     pub knows_all_topics: bool,
+    /// How many threads work at the same time; with one, in the order of the partitions. Each has two windows of 4 MiB at most; one
+    /// of them has larger ones, for larger batches.
+    pub threads: usize,
+    /// Frames gathered before they are written. Unit: bytes.
+    pub gathered_bytes_max: usize,
     pub seeded_bug: Option<SeededBug>,
 }
 
@@ -99,6 +106,16 @@ pub struct RecoveryReport {
     /// Folders of partitions that the metadata does not know but may have known, under the names that they have been given.
     /// They are kept.
     pub strays: Vec<String>,
+}
+
+impl RecoveryReport {
+    /// Takes in what was found of one partition.
+    fn add(&mut self, own: Self) {
+        self.bytes_scanned += own.bytes_scanned;
+        self.bytes_cut += own.bytes_cut;
+        self.offline.extend(own.offline);
+        self.lacks_room |= own.lacks_room;
+    }
 }
 
 /// Why a start is refused.
@@ -237,14 +254,15 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     // Metadata that was put back from a copy knows fewer starts than the data.
     let is_older = |base: &CheckpointFile| base.incarnation >= options.incarnation;
     let knows_all_topics = options.knows_all_topics && last.base.as_ref().is_some_and(|base| !is_older(base));
-    let damaged = folders::sort_out(disk, partitions, knows_all_topics, &mut recovered.report)?;
+    let damaged =
+        folders::sort_out(disk, partitions, knows_all_topics, options.threads, &mut recovered.report)?;
     let by_id: BTreeMap<TopicPartition, &KnownPartition> =
         partitions.iter().map(|known| (known.topic_partition, known)).collect();
     if planted(options.seeded_bug, SeededBug::ScanBeforeReplay) {
         // The planted mistake: tails are cut before what belongs there has been put back.
         for known in partitions {
             let state = last.known.get(&known.topic_partition);
-            partition::recover(disk, known, state, last.unsure, options, &mut recovered.report)?;
+            partition::recover(disk, known, state, last.unsure, None, options, &mut recovered.report)?;
         }
     }
     let sources = find_sources(disk, arenas, options, last)?;
@@ -252,7 +270,8 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     if last.unsure && sources.incarnation.is_some() {
         tracing::warn!("a checkpoint is missing or damaged: no segment is void because of where it begins");
     }
-    let replayed = Replay::new(disk, &by_id, &mut last.known, damaged).run(&sources, &options.boot_id)?;
+    let replay = Replay::new(disk, &by_id, &mut last.known, damaged, options);
+    let replayed = replay.run(&sources, &options.boot_id)?;
     let report = &mut recovered.report;
     report.frames_applied = replayed.frames_applied;
     report.chunks_applied = replayed.chunks_applied;
@@ -261,28 +280,8 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     report.arena_found = !sources.arenas.is_empty();
     let shard_count = last.base.as_ref().map_or(u32::from(sources.incarnation.is_some()), |base| base.shard);
     report.arena_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
-    let (mut held, mut not_served) = (BTreeSet::new(), BTreeMap::new());
-    let mut producer_count = 0;
-    for known in partitions {
-        let id = known.topic_partition;
-        let state = last.known.get(&id);
-        let is_arena_lost = replayed.memory_lost.get(&id).copied().unwrap_or(report.arena_lost);
-        let mut log = if let Some(reason) = replayed.damaged.get(&known.folder) {
-            held.insert(id);
-            partition::offline(known, state, reason.clone(), report)
-        } else {
-            recover_or_leave(disk, known, state, last.unsure, options, report)?
-        };
-        if is_arena_lost {
-            partition::resume_at_reservation(&mut log, state, last.unsure, options);
-        }
-        if log.failed {
-            not_served.insert(id, is_arena_lost);
-        }
-        producer_count += log.producers.len();
-        recovered.logs.push(log);
-        producer_count = partition::bound_producers(&mut recovered.logs, producer_count);
-    }
+    let (held, not_served) = recover_partitions(disk, partitions, last, &replayed, options, recovered)?;
+    let report = &mut recovered.report;
     if report.lacks_room {
         return Ok(held);
     }
@@ -297,16 +296,61 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     Ok(held)
 }
 
+/// Scans and cuts all partitions. Returns those of which frames must be put aside, and of those that are not served whether the
+/// memory of the life that did is lost.
+fn recover_partitions<D: BlockingDisk>(
+    disk: &D,
+    partitions: &[KnownPartition],
+    last: &LastLife,
+    replayed: &Replayed,
+    options: &RecoveryOptions,
+    recovered: &mut Recovered,
+) -> Result<(BTreeSet<TopicPartition>, BTreeMap<TopicPartition, bool>), RecoveryError> {
+    let (known_before, unsure) = (&last.known, last.unsure);
+    let producer_count = AtomicUsize::new(0);
+    let found = parallel::map(options.threads, partitions.iter().collect(), |known: &KnownPartition| {
+        let (id, mut own) = (known.topic_partition, RecoveryReport::default());
+        let (state, opened) = (known_before.get(&id), replayed.opened.get(&id));
+        let mut log = match replayed.damaged.get(&known.folder) {
+            Some(reason) => Ok(partition::offline(known, state, reason.clone(), &mut own)),
+            None => recover_or_leave(disk, known, state, unsure, opened, options, &mut own),
+        };
+        if let Ok(log) = &mut log {
+            partition::bound_producers(log, &producer_count, partitions.len());
+        }
+        (log, own)
+    });
+    let (mut held, mut not_served) = (BTreeSet::new(), BTreeMap::new());
+    for (known, (log, own)) in partitions.iter().zip(found) {
+        let (id, mut log) = (known.topic_partition, log?);
+        recovered.report.add(own);
+        if replayed.damaged.contains_key(&known.folder) {
+            held.insert(id);
+        }
+        let is_arena_lost = replayed.memory_lost.get(&id).copied().unwrap_or(recovered.report.arena_lost);
+        if is_arena_lost {
+            partition::resume_at_reservation(&mut log, last.known.get(&id), last.unsure, options);
+        }
+        if log.failed {
+            not_served.insert(id, is_arena_lost);
+        }
+        recovered.logs.push(log);
+    }
+    partition::share_producers(&mut recovered.logs);
+    Ok((held, not_served))
+}
+
 /// The partition's log; out of service, if its files cannot be read or written.
 fn recover_or_leave<D: BlockingDisk>(
     disk: &D,
     known: &KnownPartition,
     state: Option<&CheckpointPartition>,
     unsure: bool,
+    opened: Option<&BTreeSet<Offset>>,
     options: &RecoveryOptions,
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
-    match partition::recover(disk, known, state, unsure, options, report) {
+    match partition::recover(disk, known, state, unsure, opened, options, report) {
         Err(RecoveryError::Disk(error)) if error.is_damage() || error.is_storage_full() => {
             report.lacks_room |= error.is_storage_full();
             Ok(partition::offline(known, state, error.to_string(), report))

@@ -1,7 +1,9 @@
 //! One partition's recovery: which segments are trusted, which are scanned, what is cut.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::scan::{Expected, scan};
 use super::snapshots;
@@ -39,22 +41,38 @@ pub(super) fn from_clean(known: &KnownPartition, state: Option<&CheckpointPartit
 }
 
 /// The log after a death: segments before the recovery point are trusted if their sizes agree, the rest is scanned and cut.
-/// `unsure`: a checkpoint cannot be used, and what it said of log starts, gaps and truncations is not known.
+/// `unsure`: a checkpoint cannot be used, and what it said of log starts, gaps and truncations is not known. `opened`: segments
+/// that the replay has opened; what it wrote to them is on stable media.
 pub(super) fn recover<D: BlockingDisk>(
     disk: &D,
     known: &KnownPartition,
     state: Option<&CheckpointPartition>,
     unsure: bool,
+    opened: Option<&BTreeSet<Offset>>,
     options: &RecoveryOptions,
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
-    let Listed { segments: mut found, snapshots } = list_files(disk, &known.folder)?;
+    let Listed { segments: mut found, snapshots, indices } = list_files(disk, &known.folder)?;
     let fresh = CheckpointPartition::fresh(known.topic_partition);
     let state = state.unwrap_or(&fresh);
     let segments = VecDeque::new();
     let producers_from = Offset(state.flushed_offset);
-    let mut recovery =
-        Recovery { disk, known, state, unsure, options, report, segments, snapshots, producers_from };
+    // The replay has flushed the folders that it looked at.
+    let has_changed_names = opened.is_none();
+    let mut recovery = Recovery {
+        disk,
+        known,
+        state,
+        unsure,
+        opened,
+        options,
+        report,
+        segments,
+        snapshots,
+        indices,
+        producers_from,
+        has_changed_names,
+    };
     recovery.remove_deleted(&mut found)?;
     match recovery.trusted(&found) {
         Ok(first) => recovery.scan_from(&found, first),
@@ -109,26 +127,37 @@ pub(super) fn resume_at_reservation(
     *log = resumed;
 }
 
-/// Brings the `count` producers of `logs` within what a shard may remember. Returns how many are left.
-pub(super) fn bound_producers(logs: &mut [PartitionLog], count: usize) -> usize {
-    if count > PRODUCERS_PER_SHARD_MAX { share_producers(logs, PRODUCERS_PER_SHARD_MAX) } else { count }
+/// Adds the log's producers to the `count` of all that were recovered. When those are more than a shard may remember, the log keeps
+/// no more than its share among `partition_count`: until all are known, the memory is bounded so.
+pub(super) fn bound_producers(log: &mut PartitionLog, count: &AtomicUsize, partition_count: usize) {
+    let own = log.producers.len();
+    if count.fetch_add(own, Relaxed).saturating_add(own) > PRODUCERS_PER_SHARD_MAX {
+        log.producers.forget_idle(PRODUCERS_PER_SHARD_MAX / partition_count.max(1), Offset(i64::MAX));
+        count.fetch_sub(own - log.producers.len(), Relaxed);
+    }
+}
+
+/// Brings the producers of all logs within what a shard may remember.
+pub(super) fn share_producers(logs: &mut [PartitionLog]) {
+    share_producers_of(logs, PRODUCERS_PER_SHARD_MAX);
 }
 
 /// Of more than `max` producers, the partitions that have the most forget those that have been idle longest, until an eighth of
-/// `max` is free again. Returns how many are left.
-fn share_producers(logs: &mut [PartitionLog], max: usize) -> usize {
+/// `max` is free again.
+fn share_producers_of(logs: &mut [PartitionLog], max: usize) {
     let left = |share: usize| logs.iter().map(|log| log.producers.len().min(share)).sum::<usize>();
+    if left(usize::MAX) <= max {
+        return;
+    }
     let wanted = max - max / 8;
     let (mut share, mut too_many) = (0, max + 1);
     while too_many - share > 1 {
         let middle = share.midpoint(too_many);
         if left(middle) > wanted { too_many = middle } else { share = middle }
     }
-    let left = left(share);
     for log in logs {
         log.producers.forget_idle(share, Offset(i64::MAX));
     }
-    left
 }
 
 /// A log for the base; `None` if there is nothing to say.
@@ -170,13 +199,19 @@ struct Recovery<'a, D> {
     state: &'a CheckpointPartition,
     /// A checkpoint is missing or damaged: segments are taken for what they say of themselves.
     unsure: bool,
+    /// Segments that the replay has opened, and flushed what it wrote to them.
+    opened: Option<&'a BTreeSet<Offset>>,
     options: &'a RecoveryOptions,
     report: &'a mut RecoveryReport,
     segments: VecDeque<Segment>,
     /// Offsets of the producer snapshots.
     snapshots: Vec<Offset>,
+    /// Base offsets of the segments with an index file.
+    indices: BTreeSet<Offset>,
     /// What producers did before it is known, without the batches.
     producers_from: Offset,
+    /// Names in the folder may not be on stable media.
+    has_changed_names: bool,
 }
 
 impl<D: BlockingDisk> Recovery<'_, D> {
@@ -217,15 +252,25 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             }
         }
         for &(base, length) in trusted {
-            let record = match state.segments.iter().find(|record| record.base_offset == base.0) {
-                Some(record) => record.clone(),
-                None => self.sealed_record(base, length)?,
+            let record = state.segments.iter().find(|record| record.base_offset == base.0).cloned();
+            let has_index = self.indices.contains(&base);
+            let (record, index) = match record.or_else(|| self.read_index(base)) {
+                Some(record) if has_index || record.size != length => (record, None),
+                Some(record) => (record, self.missing_index(base, length)),
+                None => {
+                    let segment = self.read_whole(base, length)?;
+                    (SegmentRecord::from(&segment), Some(segment.index))
+                }
             };
             if record.size != length {
                 let reason = format!("segment {base} has {length} bytes, {} were sealed", record.size);
                 return Err(Damage { reason });
             }
             push_segment(&mut self.segments, &record);
+            if let (Some(segment), Some(index)) = (self.segments.back_mut(), index) {
+                segment.index = index;
+                (segment.index.loaded, segment.index.due) = (true, true);
+            }
         }
         let there = found.get(first).is_some_and(|&(base, length)| {
             base.0 == state.recovery_segment && length >= state.recovery_position
@@ -237,11 +282,19 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         Ok(first)
     }
 
-    /// What the index file of a segment that was sealed in the last life says; without one the segment is read whole.
-    fn sealed_record(&mut self, base: Offset, length: u64) -> Result<SegmentRecord, Damage> {
-        if let Some(record) = self.read_index(base) {
-            return Ok(record);
+    /// The index of a sealed segment that has none: a death came before it was written.
+    fn missing_index(&mut self, base: Offset, length: u64) -> Option<SegmentIndex> {
+        match self.read_whole(base, length) {
+            Ok(segment) => Some(segment.index),
+            Err(Damage { reason }) => {
+                tracing::warn!(folder = self.known.folder, %base, reason, "an index cannot be made");
+                None
+            }
         }
+    }
+
+    /// Reads a sealed segment of which nothing else tells.
+    fn read_whole(&mut self, base: Offset, length: u64) -> Result<Segment, Damage> {
         let mut segment = Segment::new(base, 0, 0);
         let expected = Expected { offset: base, leader_epoch: LeaderEpoch(0), skip_crc: false };
         let interval = self.known.config.index_interval_bytes;
@@ -254,12 +307,18 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         if scanned.end != length {
             return Err(Damage { reason: format!("segment {base} is damaged at byte {}", scanned.end) });
         }
-        Ok(SegmentRecord::from(&segment))
+        Ok(segment)
     }
 
+    /// Opens the segment to read it.
     fn open(&self, base: Offset) -> Result<D::File, RecoveryError> {
+        let is_known = self.opened.is_some_and(|opened| opened.contains(&base));
+        self.open_as(base, if is_known { Caching::Cached } else { Caching::Buffered })
+    }
+
+    fn open_as(&self, base: Offset, caching: Caching) -> Result<D::File, RecoveryError> {
         let path = format!("{}/{}", self.known.folder, file_name(base, "log"));
-        Ok(self.disk.open(Path::new(&path), Access::Write, Caching::Buffered)?)
+        Ok(self.disk.open(Path::new(&path), Access::Write, caching)?)
     }
 
     /// Scans the segments from the recovery point on, cuts at the first batch that does not hold, removes what follows. Nothing is
@@ -285,8 +344,11 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             self.take(segment, length)?;
         }
         let snapshots = std::mem::take(&mut self.snapshots);
+        self.has_changed_names |= snapshots.iter().any(|&snapshot| snapshot > end_offset);
         snapshots::remove_behind(self.disk, &self.known.folder, snapshots, end_offset)?;
-        self.disk_sync()?;
+        if self.has_changed_names {
+            self.disk_sync()?;
+        }
         let mut recovered = with_segments(self.known, std::mem::take(&mut self.segments), end_offset);
         recovered.producers = log.producers;
         recovered.epochs = log.epochs;
@@ -418,7 +480,7 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         if segment.size == 0 {
             return self.remove_segment(segment.base_offset, length);
         }
-        let file = self.open(segment.base_offset)?;
+        let file = self.open_as(segment.base_offset, Caching::Cached)?;
         if planted(self.options.seeded_bug, SeededBug::KeepTornTail) {
             segment.size = segment.size.max(length);
         }
@@ -432,8 +494,10 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         self.seal(segment)
     }
 
+    /// To be made durable with [`Self::disk_sync`].
     fn remove_segment(&mut self, base: Offset, bytes: u64) -> Result<(), RecoveryError> {
         self.report.bytes_cut += bytes;
+        self.has_changed_names = true;
         for suffix in ["log", "index"] {
             let path = format!("{}/{}", self.known.folder, file_name(base, suffix));
             match self.disk.remove(Path::new(&path)) {
@@ -444,21 +508,20 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         Ok(())
     }
 
-    /// Takes the scanned segment as sealed and writes its index.
+    /// Takes the scanned segment as sealed. Its index is written when the broker serves; one that may be wrong goes.
     fn seal(&mut self, mut segment: Segment) -> Result<(), RecoveryError> {
+        if self.indices.contains(&segment.base_offset) {
+            let path = format!("{}/{}", self.known.folder, file_name(segment.base_offset, "index"));
+            self.disk.remove(Path::new(&path))?;
+            self.has_changed_names = true;
+        }
         segment.written = segment.size;
         segment.synced = segment.size;
         segment.allocated = segment.size;
         segment.file = FileState::Closed { on_disk: true };
         segment.closed = true;
         segment.sealed = true;
-        let entries: Vec<_> = segment.index.entries().copied().collect();
-        let path = format!("{}/{}", self.known.folder, file_name(segment.base_offset, "index"));
-        let bytes = side_file::encode_index(segment.base_offset, &segment, &entries);
-        let file = self.disk.open(Path::new(&path), Access::Create, Caching::Buffered)?;
-        file.set_length(0)?;
-        file.write_at(0, &bytes)?;
-        segment.index.thin_out(1 << 20);
+        segment.index.due = true;
         self.segments.push_back(segment);
         Ok(())
     }
@@ -521,6 +584,8 @@ struct Listed {
     segments: Vec<(Offset, u64)>,
     /// Offsets of the producer snapshots.
     snapshots: Vec<Offset>,
+    /// Base offsets of the segments with an index file.
+    indices: BTreeSet<Offset>,
 }
 
 fn list_files<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Listed, RecoveryError> {
@@ -532,9 +597,10 @@ fn list_files<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Listed, Recover
     for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
         if let Some(base) = parse_file_name(&entry.name, "log") {
             let path = format!("{folder}/{}", entry.name);
-            let length = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?.length()?;
+            let length = disk.open(Path::new(&path), Access::Read, Caching::Cached)?.length()?;
             listed.segments.push((base, length));
         }
+        listed.indices.extend(parse_file_name(&entry.name, "index"));
         listed.snapshots.extend(parse_file_name(&entry.name, SNAPSHOT_SUFFIX));
     }
     Ok(listed)
@@ -565,8 +631,18 @@ mod tests {
             log
         };
         let mut logs = [log(5), log(1_000), log(0), log(60)];
-        assert_eq!(share_producers(&mut logs, 160), 140);
+        share_producers_of(&mut logs, 1_065);
+        assert_eq!(logs.each_ref().map(|log| log.producers.len()), [5, 1_000, 0, 60]);
+        share_producers_of(&mut logs, 160);
         assert_eq!(logs.each_ref().map(|log| log.producers.len()), [5, 75, 0, 60]);
         assert!((925..1_000).all(|id| logs[1].producers.contains(ProducerId(id))));
+
+        // Before all are known, a log that is too much keeps its share.
+        let count = AtomicUsize::new(PRODUCERS_PER_SHARD_MAX - 1_000);
+        bound_producers(&mut logs[1], &count, 1);
+        let mut late = log(1_000);
+        bound_producers(&mut late, &count, PRODUCERS_PER_SHARD_MAX / 10);
+        assert_eq!((logs[1].producers.len(), late.producers.len()), (75, 10));
+        assert_eq!(count.into_inner(), PRODUCERS_PER_SHARD_MAX - 1_000 + 85);
     }
 }

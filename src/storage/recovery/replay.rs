@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apply::{Finished, SegmentFiles};
-use super::chunks::{Piece, lay_over};
+use super::apply::{Applied, Chunks, Finished, Opened, SegmentFiles};
+use super::chunks::Piece;
 use super::frames::GROUPS_IN_FLIGHT_MAX;
 use super::held::{HeldWriter, for_each_held};
 use super::hindsight::Hindsight;
 use super::scan::Expected;
 use super::streams::{Stream, StreamEnd};
-use super::{KnownPartition, RecoveryError};
-use crate::model::number::{index, wide};
+use super::{KnownPartition, RecoveryError, RecoveryOptions};
+use crate::model::number::index;
 use crate::model::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use crate::runtime::disk::BlockingDisk;
 use crate::runtime::memory::ArenaMemory;
@@ -54,6 +54,7 @@ pub(super) struct Replayed {
     pub(super) frames_applied: u64,
     pub(super) chunks_applied: u64,
     pub(super) damaged_streams: u32,
+    pub(super) opened: Opened,
     /// Folders whose partitions lack something, with the reasons. Their states are as before.
     pub(super) damaged: BTreeMap<String, String>,
     /// Some of them because the disk is full.
@@ -70,8 +71,9 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         by_id: &'a BTreeMap<TopicPartition, &'a KnownPartition>,
         states: &'a mut States,
         damaged: BTreeMap<String, String>,
+        options: &RecoveryOptions,
     ) -> Self {
-        let files = SegmentFiles::new(disk, damaged);
+        let files = SegmentFiles::new(disk, options, damaged);
         Self {
             disk,
             by_id,
@@ -110,7 +112,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         let (frames_applied, chunks_applied) = (self.frames_applied, self.chunks_applied);
         let damaged_streams = self.damaged_streams;
         memory_lost.extend(with_gaps.into_iter().map(|id| (id, true)));
-        let Finished { damaged, lacks_room } = files.finish()?;
+        let Finished { opened, damaged, lacks_room } = files.finish()?;
         for (id, original) in originals {
             let is_damaged = by_id.get(&id).is_some_and(|known| damaged.contains_key(&known.folder));
             match original.filter(|_| is_damaged) {
@@ -119,7 +121,15 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                 None => {}
             }
         }
-        Ok(Replayed { frames_applied, chunks_applied, damaged_streams, damaged, lacks_room, memory_lost })
+        Ok(Replayed {
+            frames_applied,
+            chunks_applied,
+            damaged_streams,
+            opened,
+            damaged,
+            lacks_room,
+            memory_lost,
+        })
     }
 
     fn replay_held(
@@ -219,7 +229,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
 
     fn apply_frame(
         &mut self,
-        known: &KnownPartition,
+        known: &'a KnownPartition,
         header: &FrameHeader,
         body: &[u8],
         hindsight: &Hindsight,
@@ -233,13 +243,14 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
                     (header.segment, end) <= (state.recovery_segment, state.recovery_position)
                 });
                 if !flushed && !hindsight.is_gone(id, header) {
-                    self.files.write(known, header.segment, header.position, body)?;
+                    self.files.write(known, Offset(header.segment), header.position, body)?;
                 }
             }
             kind::TRUNCATE if !covered => {
                 if !hindsight.is_done(id, header) {
-                    let (segment, position) = (header.segment, header.position);
-                    self.files.truncate(known, segment, position, header.leader_epoch, header.base_offset)?;
+                    let (segment, end_offset) = (Offset(header.segment), Offset(header.base_offset));
+                    let (position, leader_epoch) = (header.position, header.leader_epoch);
+                    self.files.truncate(known, segment, position, leader_epoch, end_offset)?;
                 }
                 self.keep_original(id);
                 if let Some(state) = self.states.get_mut(&id) {
@@ -269,52 +280,36 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         self.states.entry(id).or_insert_with(|| CheckpointPartition::fresh(id))
     }
 
-    /// Writes what chunks hold, and their segments lack, into the segments, as far as it is sound.
+    /// Writes what frames hold, and what chunks hold and their segments lack, into the segments, as far as it is sound.
     fn apply_pieces(&mut self, pieces: Pieces<'_>) -> Result<(), RecoveryError> {
+        let mut chunks = Vec::new();
         for ((id, segment), pieces) in pieces {
             let Some(known) = self.by_id.get(&id).copied() else { continue };
-            if self.files.is_damaged(&known.folder) {
-                continue;
+            let (at, expected) = match self.states.get(&id) {
+                // It is on stable media, whole.
+                Some(state) if segment.0 < state.recovery_segment => continue,
+                Some(state) if segment.0 == state.recovery_segment => {
+                    (state.recovery_position, Expected::at(Offset(state.recovery_offset)))
+                }
+                _ => (0, Expected::at(segment)),
+            };
+            chunks.push(Chunks { known, segment, at, expected, pieces });
+        }
+        for Applied { known, segment, count, laid } in self.files.write_out(chunks)? {
+            let folder = known.folder.as_str();
+            tracing::trace!(folder, %segment, count, ?laid, "chunks are applied");
+            if laid.kept > 0 || laid.refused > 0 {
+                let (kept, refused, end) = (laid.kept, laid.refused, laid.end);
+                tracing::warn!(
+                    folder, %segment, kept, refused, end,
+                    "bytes of the memory are no sound batches: the file keeps its own, what lies behind the end is refused"
+                );
             }
-            let done = self.apply_to_segment(known, segment, pieces);
-            self.files.note_damage(&known.folder, done)?;
-        }
-        Ok(())
-    }
-
-    fn apply_to_segment(
-        &mut self,
-        known: &KnownPartition,
-        segment: Offset,
-        pieces: Vec<Piece<'_>>,
-    ) -> Result<(), RecoveryError> {
-        let (at, expected) = match self.states.get(&known.topic_partition) {
-            // It is on stable media, whole.
-            Some(state) if segment.0 < state.recovery_segment => return Ok(()),
-            Some(state) if segment.0 == state.recovery_segment => {
-                (state.recovery_position, Expected::at(Offset(state.recovery_offset)))
+            if laid.has_gap {
+                self.with_gaps.insert(known.topic_partition);
             }
-            _ => (0, Expected::at(segment)),
-        };
-        let count = wide(pieces.len());
-        let file = self.files.open_to_read(known, segment)?;
-        let files = &mut self.files;
-        let laid = lay_over(file.as_ref(), at, expected, pieces, |position, bytes| {
-            files.write(known, segment.0, position, bytes)
-        })?;
-        let folder = known.folder.as_str();
-        tracing::trace!(folder, %segment, count, ?laid, "chunks are applied");
-        if laid.kept > 0 || laid.refused > 0 {
-            let (kept, refused, end) = (laid.kept, laid.refused, laid.end);
-            tracing::warn!(
-                folder, %segment, kept, refused, end,
-                "bytes of the memory are no sound batches: the file keeps its own, what lies behind the end is refused"
-            );
+            self.chunks_applied += count;
         }
-        if laid.has_gap {
-            self.with_gaps.insert(known.topic_partition);
-        }
-        self.chunks_applied += count;
         Ok(())
     }
 }

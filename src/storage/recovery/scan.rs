@@ -7,9 +7,15 @@ use crate::model::batch::{BatchError, BatchHeader, HEADER_BYTES};
 use crate::model::number::{index, wide};
 use crate::model::{LeaderEpoch, Offset};
 use crate::runtime::file::BlockingFile;
+use crate::runtime::parallel;
 
+/// Read first, and later twice as much each time: what is behind the end, allocated ahead, costs like all else to be read.
+/// Unit: bytes.
+const WINDOW_BYTES_MIN: usize = 64 << 10;
 /// Read at once; a larger batch is read whole. Unit: bytes.
-const WINDOW_BYTES: usize = 1 << 20;
+const WINDOW_BYTES_MAX: usize = 1 << 20;
+/// A window above it is held by one thread at a time. Unit: bytes.
+const LARGE_WINDOW_BYTES: usize = 4 << 20;
 /// Largest batch that a scan believes in. Unit: bytes.
 const BATCH_BYTES_MAX: usize = 1 << 30;
 
@@ -110,12 +116,14 @@ pub fn walk<F: BlockingFile>(
 pub(super) struct Window {
     start: u64,
     bytes: Vec<u8>,
+    /// What the next read takes.
+    next_bytes: usize,
 }
 
 impl Window {
     /// One for positions from `start` on.
     pub(super) const fn new(start: u64) -> Self {
-        Self { start, bytes: Vec::new() }
+        Self { start, bytes: Vec::new(), next_bytes: WINDOW_BYTES_MIN }
     }
 
     /// The bytes from position `at` on, which is not before the window's start and may be behind the file's end: at least the whole batch that begins there, if
@@ -138,7 +146,11 @@ impl Window {
             if rest.len() >= needed || end >= length || (!is_in_file && rest.len() >= HEADER_BYTES) {
                 break;
             }
-            let wanted = needed.max(WINDOW_BYTES).min(index(length - at));
+            let wanted = needed.max(self.next_bytes).min(index(length - at));
+            if wanted > LARGE_WINDOW_BYTES {
+                parallel::be_the_only_one();
+            }
+            self.next_bytes = (self.next_bytes * 2).min(WINDOW_BYTES_MAX);
             self.bytes.resize(wanted, 0);
             let read = read_at(at, &mut self.bytes)?;
             self.bytes.truncate(read);

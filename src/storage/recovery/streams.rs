@@ -62,7 +62,7 @@ impl Stream {
             if stream_end.position > 0 && stream_end.next_sequence != header.first_sequence {
                 break;
             }
-            let file = disk.open(Path::new(path), Access::Read, Caching::Buffered)?;
+            let file = disk.open(Path::new(path), Access::Read, Caching::Cached)?;
             let mut frames = Frames::new(
                 &file,
                 &mut window,
@@ -97,7 +97,7 @@ impl Stream {
             if groups > GROUPS_IN_FLIGHT_MAX {
                 break;
             }
-            let file = disk.open(Path::new(path), Access::Read, Caching::Buffered)?;
+            let file = disk.open(Path::new(path), Access::Read, Caching::Cached)?;
             let mut frames = Frames::new(&file, &mut window, header.incarnation, from, next_sequence)?;
             groups += frames.count_groups()?;
         }
@@ -182,7 +182,7 @@ pub(super) fn list_files<D: BlockingDisk>(disk: &D) -> Result<Vec<(u32, u64, u64
             disk.remove(Path::new(&path))?;
             continue;
         };
-        let bytes = disk.open(Path::new(&path), Access::Read, Caching::Buffered)?.length()?;
+        let bytes = disk.open(Path::new(&path), Access::Read, Caching::Cached)?.length()?;
         if bytes >= FILE_BYTES_MIN {
             found.push((shard, number, bytes));
         } else {

@@ -14,9 +14,11 @@ use crate::storage::arena::ChunkId;
 use crate::storage::arena::table::{ChunkLabel, in_use};
 use crate::storage::commit_log::FILE_BYTES_MIN;
 use crate::storage::commit_log::frame::{FileHeader, FrameHeader, kind};
+use crate::storage::driver::write_index;
 use crate::storage::operation::PREPARED_NAME;
 use crate::storage::partition::RESERVATION_RECORDS;
 use crate::storage::partition::segment::{file_name, metadata_file};
+use crate::storage::side_file::SideFile;
 
 const DIRECTORY: [u8; 16] = [1; 16];
 const FOLDER: &str = "t-0";
@@ -89,15 +91,7 @@ impl Directory {
     }
 
     fn start_with(&mut self, arenas: &[&SimMemory]) -> Result<Recovered, RecoveryError> {
-        let options = RecoveryOptions {
-            directory_id: DIRECTORY,
-            boot_id: self.boot_id,
-            incarnation: self.next_incarnation,
-            shard_count: 1,
-            now_ms: 1_700_000_000_000,
-            knows_all_topics: self.knows_all_topics,
-            seeded_bug: None,
-        };
+        let options = self.options(1);
         let known = KnownPartition {
             topic_partition: PARTITION,
             folder: FOLDER.to_owned(),
@@ -105,10 +99,33 @@ impl Directory {
             leader_epoch: LeaderEpoch(9),
         };
         let recovered = recover(&self.disk, arenas, &[known], &options);
-        if recovered.is_ok() {
+        if let Ok(recovered) = &recovered {
             self.next_incarnation += 1;
+            self.write_indices(&recovered.logs[0]);
         }
         recovered
+    }
+
+    const fn options(&self, threads: usize) -> RecoveryOptions {
+        RecoveryOptions {
+            directory_id: DIRECTORY,
+            boot_id: self.boot_id,
+            incarnation: self.next_incarnation,
+            shard_count: 1,
+            now_ms: 1_700_000_000_000,
+            knows_all_topics: self.knows_all_topics,
+            threads,
+            gathered_bytes_max: 16 << 10,
+            seeded_bug: None,
+        }
+    }
+
+    /// What a shard has done first with a recovered log.
+    fn write_indices(&self, log: &PartitionLog) {
+        for segment in log.segments.iter().filter(|segment| segment.index.due) {
+            let path = format!("{FOLDER}/{}", file_name(segment.base_offset, "index"));
+            write_index(&self.disk, &path, &SideFile::of_index(segment, segment.index.entries())).unwrap();
+        }
     }
 
     /// Starts, and finds these segments as they were, and the log's end behind them.
@@ -568,4 +585,60 @@ fn a_commit_log_of_which_nothing_is_needed_lacks_nothing() {
     directory.put("checkpoints/shard-0", &later.encode());
     directory.put_groups(1, 1, 40);
     directory.starts_with_damaged_streams(0);
+}
+
+#[test]
+fn many_threads_recover_what_one_does() {
+    let recover_with = |threads: usize| {
+        let directory = Directory::new(Durability::Synced);
+        let partitions: Vec<KnownPartition> = (0..40)
+            .map(|number| {
+                let folder = format!("p-{number}");
+                directory.disk.create_directories(Path::new(&folder)).unwrap();
+                let path = format!("{folder}/{}", file_name(Offset(0), "log"));
+                let mut content = batches(0, 3 + i64::from(number), 100);
+                // A torn tail, of another length each; and one that is no batch at all.
+                content.truncate(content.len() - usize::try_from(number).unwrap());
+                if number == 7 {
+                    content.fill(7);
+                }
+                directory.put(&path, &content);
+                KnownPartition {
+                    topic_partition: TopicPartition { partition: PartitionIndex(number), ..PARTITION },
+                    folder,
+                    config: LogConfig::default(),
+                    leader_epoch: LeaderEpoch(9),
+                }
+            })
+            .collect();
+        let memory = memory_of_last_life();
+        let recovered =
+            recover(&directory.disk, &[&memory], &partitions, &directory.options(threads)).unwrap();
+        let logs: Vec<_> =
+            recovered.logs.iter().map(|log| (log.folder.clone(), log.log_end_offset)).collect();
+        (logs, recovered.report)
+    };
+    let (logs, report) = recover_with(1);
+    assert_eq!(logs[..2], [("p-0".to_owned(), Offset(3)), ("p-1".to_owned(), Offset(3))]);
+    assert_eq!(logs[7].1, Offset(0));
+    assert_eq!(report.offline, []);
+    assert!(report.bytes_cut > 40 * 100);
+    for threads in [2, 8] {
+        assert_eq!(recover_with(threads), (logs.clone(), report.clone()));
+    }
+}
+
+#[test]
+fn an_index_that_a_death_has_prevented_is_made_by_the_next_start() {
+    let mut directory = Directory::new(Durability::Synced);
+    directory.put_segments(&GAPS[..1]);
+    let memory = memory_of_last_life();
+    directory.start_with(&[&memory]).unwrap();
+    // The base knows the segment. Its index was written by nobody.
+    directory.disk.remove(Path::new(&path_of(0, "index"))).unwrap();
+    let recovered = directory.start().unwrap();
+    assert!(recovered.report.bytes_scanned > 0);
+    directory.get(&path_of(0, "index"));
+    let recovered = directory.start().unwrap();
+    assert_eq!((recovered.report.bytes_scanned, recovered.logs[0].segments.len()), (0, 1));
 }

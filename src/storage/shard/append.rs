@@ -106,6 +106,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         if through_commit_log {
             self.push_data_frame(slot, &stored, position, &head, records);
         }
+        self.unflushed_bytes = self.unflushed_bytes.saturating_add(wide(header.size_bytes));
         self.after_append(slot, synced && !through_commit_log);
         Ok(appended)
     }
@@ -375,7 +376,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             self.pump(slot);
         }
         let (used, capacity) = self.commit.used_and_capacity_bytes();
-        if used * 2 > capacity {
+        if used * 2 > capacity || self.is_much_unflushed() {
             self.begin_round();
         }
     }

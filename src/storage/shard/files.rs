@@ -15,6 +15,7 @@ use crate::storage::operation::{ASIDE, CreateFile, FileId, Lane, Operation, Rena
 use crate::storage::partition::PartitionLog;
 use crate::storage::partition::segment::{FileState, file_name, metadata_file};
 use crate::storage::seeded_bug::{SeededBug, planted};
+use crate::storage::side_file::{SEALED_INDEX_INTERVAL_BYTES, SideFile};
 
 /// Partitions that an allocation without success sets writing.
 const PRESSURE_PARTITIONS: usize = 64;
@@ -479,4 +480,16 @@ impl<M: ArenaMemory> ShardLog<M> {
 #[must_use]
 pub fn commit_file_path(shard: u32, number: u64) -> String {
     format!("commit-log/{shard}-{number:08}.clog")
+}
+
+/// The index files of what recovery has scanned. In memory their segments keep what closed ones do.
+pub(super) fn take_due_indices(log: &mut PartitionLog) -> Vec<(String, SideFile)> {
+    let mut indices = Vec::new();
+    for segment in log.segments.iter_mut().filter(|segment| segment.index.due) {
+        let path = format!("{}/{}", log.folder, file_name(segment.base_offset, "index"));
+        indices.push((path, SideFile::of_index(segment, segment.index.entries())));
+        segment.index.due = false;
+        segment.index.thin_out(SEALED_INDEX_INTERVAL_BYTES);
+    }
+    indices
 }

@@ -1,16 +1,21 @@
 //! Flush rounds: everything unflushed goes to stable media in its segments, then a checkpoint says so.
 //!
-//! A round runs every few seconds while something is unflushed, and at once when the commit log is half full. It keeps
+//! A round runs every few seconds while something is unflushed, and at once when the commit log is half full or
+//! much has been appended since the last. It keeps
 //! recovery short and the commit log's files reusable. At most [`ROUND_WIDTH`] partitions are flushed at once.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{PartitionSlot, ShardLog};
+use crate::model::number::wide;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::seeded_bug::{SeededBug, planted};
 
 /// Partitions of a round that are flushed at the same time.
 const ROUND_WIDTH: usize = 64;
+
+/// What a partition should have at least before a round comes for its bytes' sake. Unit: bytes.
+const ROUND_PARTITION_BYTES: u64 = 512 << 10;
 
 /// A round under way.
 #[derive(Debug, Default)]
@@ -20,12 +25,20 @@ pub(super) struct Round {
 }
 
 impl<M: ArenaMemory> ShardLog<M> {
+    /// Whether so much has come since the last round that a start after a death would have to read for long. Many partitions
+    /// may have more: flushing each of them for a little costs more than it is worth.
+    pub(super) fn is_much_unflushed(&self) -> bool {
+        let in_writes = wide(self.dirty.len()).saturating_mul(ROUND_PARTITION_BYTES);
+        self.unflushed_bytes >= self.options.flush_bytes.max(in_writes)
+    }
+
     /// Starts a round, unless one is under way or nothing has changed since the last.
     pub(super) fn begin_round(&mut self) {
         if self.round.is_some() || self.checkpoint_in_flight || !self.changed {
             return;
         }
         self.changed = false;
+        self.unflushed_bytes = 0;
         if planted(self.options.seeded_bug, SeededBug::RecycleEarly) {
             self.recycle_early();
         }

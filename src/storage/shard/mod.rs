@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use self::append::{AppendError, Appended};
 use self::checkpoint::Capture;
 pub use self::files::commit_file_path;
+use self::files::take_due_indices;
 use self::flush::Round;
 use self::read::ExtentCache;
 pub use self::read::{ReadDone, ReadError, ReadPiece};
@@ -59,6 +60,8 @@ pub struct ShardOptions {
     pub read_cache_bytes: u64,
     /// Time between flush rounds while something is unflushed. Unit: ms.
     pub flush_interval_ms: i64,
+    /// A round begins earlier when so much has been appended since the last. Unit: bytes.
+    pub flush_bytes: u64,
     /// A producer that appended nothing for so long is forgotten. Unit: ms.
     pub producer_expiration_ms: i64,
     /// Producers that all partitions remember together.
@@ -80,6 +83,7 @@ impl Default for ShardOptions {
             retained_bytes: 64 << 20,
             read_cache_bytes: 64 << 20,
             flush_interval_ms: 5_000,
+            flush_bytes: 256 << 20,
             producer_expiration_ms: 86_400_000,
             producers_max: 1 << 16,
             retention_interval_ms: 300_000,
@@ -149,6 +153,8 @@ pub struct ShardLog<M> {
     producer_count: usize,
     /// Partitions with bytes that are not on stable media in their segment.
     dirty: BTreeSet<PartitionSlot>,
+    /// Appended since the last round began.
+    unflushed_bytes: u64,
     round: Option<Round>,
     next_round_ms: i64,
     checkpoint_in_flight: bool,
@@ -215,6 +221,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             clean_bytes: 0,
             producer_count: 0,
             dirty: BTreeSet::new(),
+            unflushed_bytes: 0,
             round: None,
             next_round_ms: i64::MAX,
             checkpoint_in_flight: false,
@@ -272,8 +279,15 @@ impl<M: ArenaMemory> ShardLog<M> {
             segment.first_append_ms = self.now_ms;
         }
         self.producer_count += log.producers.len();
+        let indices = take_due_indices(&mut log);
         let slot = self.partitions.insert(log);
         self.bound_producers();
+        if !self.awaits_recovery {
+            for (path, index) in indices {
+                let contents = Box::new(index);
+                self.task(Lane::Files, Task::WriteIndex { path, contents }, Purpose::Nothing);
+            }
+        }
         slot
     }
 

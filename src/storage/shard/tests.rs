@@ -6,7 +6,9 @@ use crate::model::{Durability, PartitionIndex, TopicId};
 use crate::runtime::sim::{SimMemory, SimRandom, SimSteps};
 use crate::storage::commit_log::FILE_BYTES_MIN;
 use crate::storage::operation::{Completion, Fault, Outcome};
+use crate::storage::partition::segment::Segment;
 use crate::storage::recovery::tests::batch;
+use crate::storage::side_file::SideFile;
 
 const RECORDS_BYTES: usize = 3_000;
 
@@ -142,4 +144,60 @@ fn deleting_many_partitions_takes_few_tasks_of_the_lane_in_which_files_are_made(
     }
     assert!(renamed.len() <= 4, "{renamed:?}");
     assert_eq!(renamed.iter().sum::<usize>(), MANY);
+}
+
+#[test]
+fn a_round_comes_early_when_much_was_appended() {
+    let mut log = shard();
+    log.options.flush_bytes = 3 << 20;
+    // With the setting of its own it would be flushed when its time has come.
+    let slots: Vec<PartitionSlot> = (0..4).map(|number| create(&mut log, 2 * number + 1)).collect();
+    let mut appended = 0;
+    while log.round.is_none() {
+        for &slot in &slots {
+            append(&mut log, slot, RECORDS_BYTES);
+            appended += RECORDS_BYTES;
+        }
+        assert!(appended < 4 << 20, "no round comes");
+    }
+    assert!(appended > 2 << 20, "a round came after {appended} bytes");
+    assert_eq!(log.unflushed_bytes / (1 << 20), 0);
+    settle(&mut log);
+    assert!(log.round.is_none() && log.dirty.is_empty());
+
+    // Many partitions may have more: half a MiB each.
+    log.options.flush_bytes = 1 << 20;
+    for &slot in &slots {
+        append(&mut log, slot, RECORDS_BYTES);
+    }
+    log.unflushed_bytes = (2 << 20) - 1 - 2 * RECORDS_BYTES as u64;
+    append(&mut log, slots[0], RECORDS_BYTES);
+    assert!(log.round.is_none());
+    append(&mut log, slots[0], 2 * RECORDS_BYTES);
+    assert!(log.round.is_some());
+}
+
+#[test]
+fn indices_that_recovery_has_made_are_written_first() {
+    let mut log = shard();
+    let id = TopicPartition { topic_id: TopicId([1; 16]), partition: PartitionIndex(0) };
+    let mut segment = Segment::new(Offset(0), 0, 0);
+    for offset in 0..100 {
+        let header = BatchHeader::parse(&batch(offset, 1, 0, 10)).unwrap();
+        segment.note_batch(&header, u64::try_from(offset).unwrap() * 10_000, 4_096);
+    }
+    segment.index.due = true;
+    let segments = [segment].into();
+    let recovered =
+        PartitionLog::with_segments(id, "t-0".to_owned(), config(0), LeaderEpoch(0), segments, Offset(100));
+    let slot = log.add_partition(recovered);
+    let Some(Operation::Task { lane: Lane::Files, task, .. }) = log.poll_operation() else {
+        panic!("no index is written")
+    };
+    let Task::WriteIndex { path, contents } = &task else { panic!("{task:?}") };
+    let SideFile::Index(index) = &**contents else { panic!("{contents:?}") };
+    assert_eq!((path.as_str(), index.entries.len()), ("t-0/00000000000000000000.index", 100));
+    assert_eq!(task.folder(), Some("t-0"));
+    let kept = &log.partition(slot).unwrap().segments[0].index;
+    assert!(!kept.due && kept.len() < 3, "{kept:?}");
 }

@@ -102,6 +102,8 @@ fn a_flood_of_made_up_producers_makes_only_itself_forgotten_and_survives_a_resta
         shard_count: 1,
         now_ms: NOW_MS,
         knows_all_topics: true,
+        threads: 1,
+        gathered_bytes_max: 16 << 10,
         seeded_bug: None,
     };
     let memories: [&SimMemory; 0] = [];

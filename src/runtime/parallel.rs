@@ -14,6 +14,23 @@ thread_local! {
     static ONLY_HELD: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
 }
 
+/// An item that is worked on beside others; ended by a panic too, so that nobody waits for it.
+struct OneOfMany;
+
+impl OneOfMany {
+    fn begin() -> Self {
+        HAS_HELPERS.set(true);
+        Self
+    }
+}
+
+impl Drop for OneOfMany {
+    fn drop(&mut self) {
+        HAS_HELPERS.set(false);
+        ONLY_HELD.take();
+    }
+}
+
 /// To be called by `work` before it takes what there is not enough of for all threads: waits until no other item has that, and
 /// has it until the item is done.
 pub fn be_the_only_one() {
@@ -35,12 +52,10 @@ pub fn map<T: Send, R: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) -> 
     let carry_out = || {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let mut done = Vec::new();
-        HAS_HELPERS.set(true);
         while let Some((place, item)) = next() {
+            let _one = OneOfMany::begin();
             done.push((place, work(item)));
-            ONLY_HELD.take();
         }
-        HAS_HELPERS.set(false);
         done
     };
     let help = || {

@@ -132,7 +132,8 @@ fn topic_id_of<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Option<TopicId
 /// Files that were about to be removed when the last life ended, or had not become segments.
 fn remove_left_over<D: BlockingDisk>(disk: &D, folder: &str) -> Result<(), RecoveryError> {
     for entry in disk.list(Path::new(folder))? {
-        let is_left_over = entry.name.ends_with(ASIDE) || entry.name == PREPARED_NAME;
+        let is_left_over = [ASIDE, ".index.new"].iter().any(|end| entry.name.ends_with(end));
+        let is_left_over = is_left_over || entry.name == PREPARED_NAME;
         if entry.kind == EntryKind::File && is_left_over {
             disk.remove(Path::new(&format!("{folder}/{}", entry.name)))?;
         }

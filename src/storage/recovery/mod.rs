@@ -14,16 +14,17 @@ mod hindsight;
 mod partition;
 mod replay;
 mod scan;
+mod shared;
 mod snapshots;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 
 pub use self::folders::TRASH_PREFIX;
 use self::replay::{Replay, Replayed, Sources, hold};
 pub use self::scan::{Expected, Scanned, Stop, walk};
+use self::shared::Shared;
 use super::arena::table::{self, ARENA_BYTES_MIN, ArenaOwner, Layout};
 use super::checkpoint::{
     BASE_PATH, CHECKPOINT_BYTES_MAX, CheckpointFile, CheckpointPartition, SegmentRecord,
@@ -262,7 +263,8 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
         // The planted mistake: tails are cut before what belongs there has been put back.
         for known in partitions {
             let state = last.known.get(&known.topic_partition);
-            partition::recover(disk, known, state, last.unsure, None, options, &mut recovered.report)?;
+            let shared = Shared::new(last.unsure, options);
+            partition::recover(disk, known, state, None, &shared, &mut recovered.report)?;
         }
     }
     let sources = find_sources(disk, arenas, options, last)?;
@@ -306,24 +308,28 @@ fn recover_partitions<D: BlockingDisk>(
     options: &RecoveryOptions,
     recovered: &mut Recovered,
 ) -> Result<(BTreeSet<TopicPartition>, BTreeMap<TopicPartition, bool>), RecoveryError> {
-    let (known_before, unsure) = (&last.known, last.unsure);
-    let producer_count = AtomicUsize::new(0);
-    let found = parallel::map(options.threads, partitions.iter().collect(), |known: &KnownPartition| {
+    let shared = Shared::new(last.unsure, options);
+    let (known_before, opened) = (&last.known, &replayed.opened);
+    let places = partitions.iter().enumerate().collect();
+    let reports = parallel::map(options.threads, places, |(place, known): (usize, &KnownPartition)| {
         let (id, mut own) = (known.topic_partition, RecoveryReport::default());
-        let (state, opened) = (known_before.get(&id), replayed.opened.get(&id));
-        let mut log = match replayed.damaged.get(&known.folder) {
+        let state = known_before.get(&id);
+        let log = match replayed.damaged.get(&known.folder) {
             Some(reason) => Ok(partition::offline(known, state, reason.clone(), &mut own)),
-            None => recover_or_leave(disk, known, state, unsure, opened, options, &mut own),
+            None => recover_or_leave(disk, known, state, opened.get(&id), &shared, &mut own),
         };
-        if let Ok(log) = &mut log {
-            partition::bound_producers(log, &producer_count, partitions.len());
-        }
-        (log, own)
+        log.map(|log| {
+            shared.take(place, log);
+            own
+        })
     });
+    let logs = shared.into_logs();
     let (mut held, mut not_served) = (BTreeSet::new(), BTreeMap::new());
-    for (known, (log, own)) in partitions.iter().zip(found) {
-        let (id, mut log) = (known.topic_partition, log?);
-        recovered.report.add(own);
+    for own in reports {
+        recovered.report.add(own?);
+    }
+    for (known, mut log) in partitions.iter().zip(logs) {
+        let id = known.topic_partition;
         if replayed.damaged.contains_key(&known.folder) {
             held.insert(id);
         }
@@ -336,7 +342,6 @@ fn recover_partitions<D: BlockingDisk>(
         }
         recovered.logs.push(log);
     }
-    partition::share_producers(&mut recovered.logs);
     Ok((held, not_served))
 }
 
@@ -345,12 +350,11 @@ fn recover_or_leave<D: BlockingDisk>(
     disk: &D,
     known: &KnownPartition,
     state: Option<&CheckpointPartition>,
-    unsure: bool,
     opened: Option<&BTreeSet<Offset>>,
-    options: &RecoveryOptions,
+    shared: &Shared<'_>,
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
-    match partition::recover(disk, known, state, unsure, opened, options, report) {
+    match partition::recover(disk, known, state, opened, shared, report) {
         Err(RecoveryError::Disk(error)) if error.is_damage() || error.is_storage_full() => {
             report.lacks_room |= error.is_storage_full();
             Ok(partition::offline(known, state, error.to_string(), report))

@@ -2,24 +2,24 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::scan::{Expected, scan};
+use super::shared::Shared;
 use super::snapshots;
 use super::{KnownPartition, RecoveryError, RecoveryOptions, RecoveryReport};
-use crate::model::limits::{OFFSET_MAX, PRODUCERS_PER_PARTITION_MAX, PRODUCERS_PER_SHARD_MAX};
+use crate::model::limits::{OFFSET_MAX, PRODUCERS_PER_PARTITION_MAX};
 use crate::model::{Durability, LeaderEpoch, Offset, ProducerId};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
 use crate::storage::checkpoint::{CheckpointPartition, ProducerRecord, SegmentRecord};
+use crate::storage::driver::write_index;
 use crate::storage::partition::producers::{ProducedBatch, Producers};
 use crate::storage::partition::segment::{
     FileState, SNAPSHOT_SUFFIX, Segment, SegmentIndex, file_name, parse_file_name,
 };
 use crate::storage::partition::{PartitionLog, reservation_end};
 use crate::storage::seeded_bug::{SeededBug, planted};
-use crate::storage::side_file;
+use crate::storage::side_file::{self, SEALED_INDEX_INTERVAL_BYTES, SideFile};
 
 /// Largest index file that is read. Unit: bytes.
 const INDEX_BYTES_MAX: usize = 256 << 20;
@@ -47,11 +47,11 @@ pub(super) fn recover<D: BlockingDisk>(
     disk: &D,
     known: &KnownPartition,
     state: Option<&CheckpointPartition>,
-    unsure: bool,
     opened: Option<&BTreeSet<Offset>>,
-    options: &RecoveryOptions,
+    shared: &Shared<'_>,
     report: &mut RecoveryReport,
 ) -> Result<PartitionLog, RecoveryError> {
+    let (unsure, options) = (shared.unsure, shared.options);
     let Listed { segments: mut found, snapshots, indices } = list_files(disk, &known.folder)?;
     let fresh = CheckpointPartition::fresh(known.topic_partition);
     let state = state.unwrap_or(&fresh);
@@ -66,6 +66,7 @@ pub(super) fn recover<D: BlockingDisk>(
         unsure,
         opened,
         options,
+        shared,
         report,
         segments,
         snapshots,
@@ -127,39 +128,6 @@ pub(super) fn resume_at_reservation(
     *log = resumed;
 }
 
-/// Adds the log's producers to the `count` of all that were recovered. When those are more than a shard may remember, the log keeps
-/// no more than its share among `partition_count`: until all are known, the memory is bounded so.
-pub(super) fn bound_producers(log: &mut PartitionLog, count: &AtomicUsize, partition_count: usize) {
-    let own = log.producers.len();
-    if count.fetch_add(own, Relaxed).saturating_add(own) > PRODUCERS_PER_SHARD_MAX {
-        log.producers.forget_idle(PRODUCERS_PER_SHARD_MAX / partition_count.max(1), Offset(i64::MAX));
-        count.fetch_sub(own - log.producers.len(), Relaxed);
-    }
-}
-
-/// Brings the producers of all logs within what a shard may remember.
-pub(super) fn share_producers(logs: &mut [PartitionLog]) {
-    share_producers_of(logs, PRODUCERS_PER_SHARD_MAX);
-}
-
-/// Of more than `max` producers, the partitions that have the most forget those that have been idle longest, until an eighth of
-/// `max` is free again.
-fn share_producers_of(logs: &mut [PartitionLog], max: usize) {
-    let left = |share: usize| logs.iter().map(|log| log.producers.len().min(share)).sum::<usize>();
-    if left(usize::MAX) <= max {
-        return;
-    }
-    let wanted = max - max / 8;
-    let (mut share, mut too_many) = (0, max + 1);
-    while too_many - share > 1 {
-        let middle = share.midpoint(too_many);
-        if left(middle) > wanted { too_many = middle } else { share = middle }
-    }
-    for log in logs {
-        log.producers.forget_idle(share, Offset(i64::MAX));
-    }
-}
-
 /// A log for the base; `None` if there is nothing to say.
 pub(super) fn describe(log: &PartitionLog) -> Option<CheckpointPartition> {
     if log.segments.is_empty() && log.log_end_offset == Offset::ZERO {
@@ -202,6 +170,7 @@ struct Recovery<'a, D> {
     /// Segments that the replay has opened, and flushed what it wrote to them.
     opened: Option<&'a BTreeSet<Offset>>,
     options: &'a RecoveryOptions,
+    shared: &'a Shared<'a>,
     report: &'a mut RecoveryReport,
     segments: VecDeque<Segment>,
     /// Offsets of the producer snapshots.
@@ -267,9 +236,13 @@ impl<D: BlockingDisk> Recovery<'_, D> {
                 return Err(Damage { reason });
             }
             push_segment(&mut self.segments, &record);
-            if let (Some(segment), Some(index)) = (self.segments.back_mut(), index) {
+            if let Some(index) = index
+                && let Some(mut segment) = self.segments.pop_back()
+            {
                 segment.index = index;
-                (segment.index.loaded, segment.index.due) = (true, true);
+                segment.index.loaded = true;
+                self.leave_index(&mut segment);
+                self.segments.push_back(segment);
             }
         }
         let there = found.get(first).is_some_and(|&(base, length)| {
@@ -282,12 +255,15 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         Ok(first)
     }
 
-    /// The index of a sealed segment that has none: a death came before it was written.
+    /// The index of a sealed segment that has none: a death came before it was written. A start does not read much for that.
     fn missing_index(&mut self, base: Offset, length: u64) -> Option<SegmentIndex> {
+        if !self.shared.may_read_for_index(length) {
+            return None;
+        }
         match self.read_whole(base, length) {
             Ok(segment) => Some(segment.index),
             Err(Damage { reason }) => {
-                tracing::warn!(folder = self.known.folder, %base, reason, "an index cannot be made");
+                tracing::error!(folder = self.known.folder, %base, reason, "an index cannot be made");
                 None
             }
         }
@@ -521,9 +497,21 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         segment.file = FileState::Closed { on_disk: true };
         segment.closed = true;
         segment.sealed = true;
-        segment.index.due = true;
+        self.leave_index(&mut segment);
         self.segments.push_back(segment);
         Ok(())
+    }
+
+    /// Has the segment's index written when the broker serves, or now, if too many wait in memory already.
+    fn leave_index(&self, segment: &mut Segment) {
+        if self.shared.may_wait(segment.index.len()) {
+            segment.index.due = true;
+            return;
+        }
+        let path = format!("{}/{}", self.known.folder, file_name(segment.base_offset, "index"));
+        // What is wrong has been said; it can be made again.
+        let _ = write_index(self.disk, &path, &SideFile::of_index(segment, segment.index.entries()));
+        segment.index.thin_out(SEALED_INDEX_INTERVAL_BYTES);
     }
 
     fn disk_sync(&self) -> Result<(), RecoveryError> {
@@ -604,45 +592,4 @@ fn list_files<D: BlockingDisk>(disk: &D, folder: &str) -> Result<Listed, Recover
         listed.snapshots.extend(parse_file_name(&entry.name, SNAPSHOT_SUFFIX));
     }
     Ok(listed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::batch::BatchHeader;
-    use crate::model::{PartitionIndex, ProducerEpoch, TopicId, TopicPartition};
-    use crate::storage::partition::LogConfig;
-    use crate::storage::recovery::tests::batch;
-
-    #[test]
-    fn the_partitions_with_the_most_producers_forget_and_those_that_were_idle_longest() {
-        let log = |count: i64| {
-            let id = TopicPartition { topic_id: TopicId([1; 16]), partition: PartitionIndex(0) };
-            let mut log = PartitionLog::empty(id, String::new(), LogConfig::default(), LeaderEpoch(0));
-            for id in 0..count {
-                let header = BatchHeader {
-                    producer_id: ProducerId(id),
-                    producer_epoch: ProducerEpoch(0),
-                    base_sequence: 0,
-                    ..BatchHeader::parse(&batch(id, 1, 0, 1)).unwrap()
-                };
-                log.producers.note(&header, 0, Offset(0));
-            }
-            log
-        };
-        let mut logs = [log(5), log(1_000), log(0), log(60)];
-        share_producers_of(&mut logs, 1_065);
-        assert_eq!(logs.each_ref().map(|log| log.producers.len()), [5, 1_000, 0, 60]);
-        share_producers_of(&mut logs, 160);
-        assert_eq!(logs.each_ref().map(|log| log.producers.len()), [5, 75, 0, 60]);
-        assert!((925..1_000).all(|id| logs[1].producers.contains(ProducerId(id))));
-
-        // Before all are known, a log that is too much keeps its share.
-        let count = AtomicUsize::new(PRODUCERS_PER_SHARD_MAX - 1_000);
-        bound_producers(&mut logs[1], &count, 1);
-        let mut late = log(1_000);
-        bound_producers(&mut late, &count, PRODUCERS_PER_SHARD_MAX / 10);
-        assert_eq!((logs[1].producers.len(), late.producers.len()), (75, 10));
-        assert_eq!(count.into_inner(), PRODUCERS_PER_SHARD_MAX - 1_000 + 85);
-    }
 }

@@ -28,6 +28,18 @@ const LAST: u64 = 6;
 const BOOT: [u8; 16] = [3; 16];
 const RESERVED: i64 = 7_000_000;
 
+pub(super) const OPTIONS: RecoveryOptions = RecoveryOptions {
+    directory_id: DIRECTORY,
+    boot_id: BOOT,
+    incarnation: LAST + 1,
+    shard_count: 1,
+    now_ms: 1_700_000_000_000,
+    knows_all_topics: true,
+    threads: 1,
+    gathered_bytes_max: 16 << 10,
+    seeded_bug: None,
+};
+
 /// A data directory of one partition, after a death in life [`LAST`].
 struct Directory {
     disk: SimDisk,
@@ -108,15 +120,11 @@ impl Directory {
 
     const fn options(&self, threads: usize) -> RecoveryOptions {
         RecoveryOptions {
-            directory_id: DIRECTORY,
             boot_id: self.boot_id,
             incarnation: self.next_incarnation,
-            shard_count: 1,
-            now_ms: 1_700_000_000_000,
             knows_all_topics: self.knows_all_topics,
             threads,
-            gathered_bytes_max: 16 << 10,
-            seeded_bug: None,
+            ..OPTIONS
         }
     }
 

@@ -80,6 +80,7 @@ impl Broker<'_> {
         let (producer, share) = (self.producer(&[("acks", "all")])?, |partition: usize| {
             sent.iter().skip(partition).step_by(6).cloned().collect::<Vec<_>>()
         });
+        know(&producer, &topic)?;
         for (n, record) in sent.iter().enumerate() {
             send(&producer, &topic, i32::try_from(n % 6)?, record)?;
         }
@@ -284,6 +285,7 @@ impl Broker<'_> {
         options: Options,
     ) -> anyhow::Result<Vec<i64>> {
         let producer = self.producer(options)?;
+        know(&producer, topic)?;
         for record in records {
             send(&producer, topic, partition, record)?;
         }
@@ -318,6 +320,12 @@ impl ProducerContext for Deliveries {
         let result = result.as_ref().map(Message::offset).map_err(|(error, _)| error.clone());
         self.0.lock().expect("no panic holds it").push(result);
     }
+}
+
+/// What librdkafka is given before it knows a topic's partitions it keeps apart, and may mix with what comes while it learns them.
+fn know(producer: &ThreadedProducer<Deliveries>, topic: &str) -> anyhow::Result<()> {
+    producer.client().fetch_metadata(Some(topic), PATIENCE)?;
+    Ok(())
 }
 
 fn send(

@@ -5,13 +5,11 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::full_disk::{SmallDisk, run};
 use crate::ledger::Ledger;
 use crate::load::Producer;
-use crate::process::{PATIENCE, Scratch, cannot};
+use crate::process::{Scratch, cannot};
 
 /// ext4 on a device that has less room than it says, unmounted in the end.
 struct BrittleDisk {
@@ -91,16 +89,7 @@ fn a_device_that_fails_writes_loses_nothing_that_was_acknowledged() {
     ledger.check_acknowledged(&producer.acknowledged);
 
     disk.mend();
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        producer.refusals = Some(Vec::new());
-        producer.produce(&mut connection, 50);
-        if producer.refusals.iter().all(Vec::is_empty) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "appends do not go on: {}", broker.said());
-        thread::sleep(Duration::from_millis(20));
-    }
+    producer.produce_until_accepted(&broker, &mut connection, 50);
     broker.kill();
     let broker = scratch.start(&settings);
     ledger.read_to_end(&mut broker.connect(), &[0; 4]);

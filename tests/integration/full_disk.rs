@@ -129,16 +129,7 @@ fn fill_and_free(disk: &SmallDisk, name: &str) {
     assert_eq!(broker.client().topic("synced", false).unwrap().name, "synced");
 
     fs::remove_file(filler).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        producer.refusals = Some(Vec::new());
-        producer.produce(&mut connection, 50);
-        if producer.refusals.iter().all(Vec::is_empty) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "appends do not go on: {}", broker.said());
-        thread::sleep(Duration::from_millis(20));
-    }
+    producer.produce_until_accepted(&broker, &mut connection, 50);
     ledger.read_to_end(&mut broker.connect(), &[0; 4]);
     ledger.check_acknowledged(&producer.acknowledged);
     broker.kill();

@@ -1,15 +1,13 @@
 //! A start on a full disk: what can be read is read, appends are refused until there is room, and then go on without a restart.
 
 use std::fs::{self, OpenOptions};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 
 use crate::full_disk::SmallDisk;
 use crate::ledger::Ledger;
 use crate::load::{Producer, STORAGE_ERROR};
-use crate::process::{Broker, PATIENCE, Scratch, cannot};
+use crate::process::{Broker, Scratch, cannot};
 
 const SETTINGS: [&str; 4] = [
     "commit.log.file.bytes=1048576",
@@ -92,17 +90,8 @@ fn start_and_free(disk: &SmallDisk, name: &str) {
 
 /// Until nothing is refused.
 fn produce_again(broker: &Broker, producer: &mut Producer) {
-    let deadline = Instant::now() + PATIENCE;
     let mut connection = broker.connect();
-    loop {
-        producer.refusals = Some(Vec::new());
-        producer.produce(&mut connection, 50);
-        if producer.refusals.iter().all(Vec::is_empty) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "appends do not go on: {}", broker.said());
-        thread::sleep(Duration::from_millis(20));
-    }
+    producer.produce_until_accepted(broker, &mut connection, 50);
 }
 
 /// The error codes of a fetch of all partitions.

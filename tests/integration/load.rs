@@ -154,6 +154,20 @@ impl Producer {
         codes
     }
 
+    /// Produces `count` records at a time until the storage refuses nothing.
+    pub fn produce_until_accepted(&mut self, broker: &Broker, connection: &mut Connection, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.refusals = Some(Vec::new());
+            self.produce(connection, count);
+            if self.refusals.iter().all(Vec::is_empty) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "appends do not go on: {}", broker.said());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends again what is unknown, and waits for everything.
     pub fn finish(&mut self, connection: &mut Connection) {
         self.begin(connection).unwrap();

@@ -3,8 +3,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringlog::model::TopicId;
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
@@ -52,16 +51,7 @@ fn a_segment_that_cannot_be_made_keeps_appends_from_its_partition_alone_until_it
         ledger.check_acknowledged(&producer.acknowledged);
     }
     change("-i");
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        producer.refusals = Some(Vec::new());
-        producer.produce(&mut connection, 5);
-        if producer.refusals.iter().all(Vec::is_empty) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "appends do not go on: {}", broker.said());
-        thread::sleep(Duration::from_millis(20));
-    }
+    producer.produce_until_accepted(&broker, &mut connection, 5);
     broker.kill();
     let broker = scratch.start(&settings);
     for (ledger, producer) in [(&mut refused, &producer), (&mut sound, &other)] {

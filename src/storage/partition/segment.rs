@@ -212,6 +212,12 @@ pub fn file_name(base_offset: Offset, suffix: &str) -> String {
 /// Ends the names of producer snapshots; what stands before it is the offset at which the log ended.
 pub const SNAPSHOT_SUFFIX: &str = "snapshot";
 
+/// Path of the index of the segment at `base_offset` in a partition's folder.
+#[must_use]
+pub fn index_path(folder: &str, base_offset: Offset) -> String {
+    format!("{folder}/{}", file_name(base_offset, "index"))
+}
+
 /// Path of the producer snapshot at `end_offset` in a partition's folder.
 #[must_use]
 pub fn snapshot_path(folder: &str, end_offset: Offset) -> String {

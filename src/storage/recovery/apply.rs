@@ -13,7 +13,9 @@ use crate::model::{Offset, TopicPartition};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
 use crate::runtime::parallel;
-use crate::storage::partition::segment::{SNAPSHOT_SUFFIX, file_name, metadata_file, parse_file_name};
+use crate::storage::partition::segment::{
+    SNAPSHOT_SUFFIX, file_name, index_path, metadata_file, parse_file_name,
+};
 
 /// Segments that were opened: what was written to them is on stable media, and the cache shows nothing that a failed flush has left.
 pub(super) type Opened = BTreeMap<TopicPartition, BTreeSet<Offset>>;
@@ -24,7 +26,7 @@ pub(super) struct SegmentFiles<'a, D: BlockingDisk> {
     threads: usize,
     gathered_bytes_max: usize,
     /// What frames hold, and is not in the files yet.
-    gathered: BTreeMap<TopicPartition, Gathered<'a>>,
+    gathered: BTreeMap<TopicPartition, Job<'a, 'static>>,
     gathered_bytes: usize,
     /// Folders that were seen to.
     folders: BTreeSet<&'a str>,
@@ -33,12 +35,6 @@ pub(super) struct SegmentFiles<'a, D: BlockingDisk> {
     damaged: BTreeMap<String, String>,
     /// The disk had no room for some of them.
     lacks_room: bool,
-}
-
-/// What frames hold of a partition: by segment, runs of bytes and where they belong, in the order in which they came.
-struct Gathered<'a> {
-    known: &'a KnownPartition,
-    segments: BTreeMap<Offset, Vec<(u64, Vec<u8>)>>,
 }
 
 /// What chunks hold of a segment.
@@ -116,9 +112,8 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         position: u64,
         bytes: &[u8],
     ) -> Result<(), RecoveryError> {
-        let empty = || Gathered { known, segments: BTreeMap::new() };
-        let gathered = self.gathered.entry(known.topic_partition).or_insert_with(empty);
-        let runs = gathered.segments.entry(segment).or_default();
+        let job = self.gathered.entry(known.topic_partition).or_insert_with(|| Job::new(known));
+        let runs = job.segments.entry(segment).or_default();
         match runs.last_mut() {
             Some((at, run)) if at.saturating_add(wide(run.len())) == position => run.extend_from_slice(bytes),
             _ => runs.push((position, bytes.to_vec())),
@@ -136,10 +131,7 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         chunks: Vec<Chunks<'a, '_>>,
     ) -> Result<Vec<Applied<'a>>, RecoveryError> {
         self.gathered_bytes = 0;
-        let mut jobs = BTreeMap::new();
-        for (id, Gathered { known, segments }) in std::mem::take(&mut self.gathered) {
-            jobs.insert(id, Job { segments, ..Job::new(known) });
-        }
+        let mut jobs: BTreeMap<TopicPartition, Job<'a, '_>> = std::mem::take(&mut self.gathered);
         for chunks in chunks {
             let id = chunks.known.topic_partition;
             jobs.entry(id).or_insert_with(|| Job::new(chunks.known)).chunks.push(chunks);
@@ -147,8 +139,7 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         self.carry_out(jobs.into_values().collect())
     }
 
-    fn carry_out(&mut self, jobs: Vec<Job<'a, '_>>) -> Result<Vec<Applied<'a>>, RecoveryError> {
-        let mut jobs = jobs;
+    fn carry_out(&mut self, mut jobs: Vec<Job<'a, '_>>) -> Result<Vec<Applied<'a>>, RecoveryError> {
         jobs.retain(|job| !self.is_damaged(&job.known.folder));
         let jobs = jobs.into_iter().map(|job| {
             let opened = self.opened.remove(&job.known.topic_partition).unwrap_or_default();
@@ -181,8 +172,8 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
         end_offset: Offset,
     ) -> Result<(), RecoveryError> {
         // What came before it.
-        if let Some(Gathered { segments, .. }) = self.gathered.remove(&known.topic_partition) {
-            self.carry_out(vec![Job { segments, ..Job::new(known) }])?;
+        if let Some(job) = self.gathered.remove(&known.topic_partition) {
+            self.carry_out(vec![job])?;
         }
         let folder = known.folder.as_str();
         if self.is_damaged(folder) {
@@ -208,7 +199,7 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
                 }
             } else if first_epoch(&file)? <= Some(leader_epoch) {
                 self.disk.remove(Path::new(&path))?;
-                let index = format!("{folder}/{}", file_name(base, "index"));
+                let index = index_path(folder, base);
                 match self.disk.remove(Path::new(&index)) {
                     Err(error) if error.is_not_found() => {}
                     other => other?,
@@ -241,6 +232,7 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
 /// All that is written to a partition's segments.
 struct Job<'a, 'm> {
     known: &'a KnownPartition,
+    /// Of frames: by segment, runs of bytes and where they belong, in the order in which they came.
     segments: BTreeMap<Offset, Vec<(u64, Vec<u8>)>>,
     chunks: Vec<Chunks<'a, 'm>>,
 }

@@ -15,7 +15,7 @@ use crate::storage::checkpoint::{CheckpointPartition, ProducerRecord, SegmentRec
 use crate::storage::driver::write_index;
 use crate::storage::partition::producers::{ProducedBatch, Producers};
 use crate::storage::partition::segment::{
-    FileState, SNAPSHOT_SUFFIX, Segment, SegmentIndex, file_name, parse_file_name,
+    FileState, SNAPSHOT_SUFFIX, Segment, SegmentIndex, file_name, index_path, parse_file_name,
 };
 use crate::storage::partition::{PartitionLog, reservation_end};
 use crate::storage::seeded_bug::{SeededBug, planted};
@@ -413,7 +413,7 @@ impl<D: BlockingDisk> Recovery<'_, D> {
     }
 
     fn read_index(&self, base: Offset) -> Option<SegmentRecord> {
-        let path = format!("{}/{}", self.known.folder, file_name(base, "index"));
+        let path = index_path(&self.known.folder, base);
         let index = self.disk.read_file(Path::new(&path), INDEX_BYTES_MAX).ok();
         let index = index.and_then(|bytes| side_file::decode_index(&bytes).ok());
         index.map(|index| index.segment).filter(|segment| segment.base_offset == base.0)
@@ -487,7 +487,7 @@ impl<D: BlockingDisk> Recovery<'_, D> {
     /// Takes the scanned segment as sealed. Its index is written when the broker serves; one that may be wrong goes.
     fn seal(&mut self, mut segment: Segment) -> Result<(), RecoveryError> {
         if self.indices.contains(&segment.base_offset) {
-            let path = format!("{}/{}", self.known.folder, file_name(segment.base_offset, "index"));
+            let path = index_path(&self.known.folder, segment.base_offset);
             self.disk.remove(Path::new(&path))?;
             self.has_changed_names = true;
         }
@@ -508,7 +508,7 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             segment.index.due = true;
             return;
         }
-        let path = format!("{}/{}", self.known.folder, file_name(segment.base_offset, "index"));
+        let path = index_path(&self.known.folder, segment.base_offset);
         // What is wrong has been said; it can be made again.
         let _ = write_index(self.disk, &path, &SideFile::of_index(segment, segment.index.entries()));
         segment.index.thin_out(SEALED_INDEX_INTERVAL_BYTES);

@@ -17,7 +17,7 @@ use crate::storage::commit_log::frame::{FileHeader, FrameHeader, kind};
 use crate::storage::driver::write_index;
 use crate::storage::operation::PREPARED_NAME;
 use crate::storage::partition::RESERVATION_RECORDS;
-use crate::storage::partition::segment::{file_name, metadata_file};
+use crate::storage::partition::segment::{file_name, index_path, metadata_file};
 use crate::storage::side_file::SideFile;
 
 const DIRECTORY: [u8; 16] = [1; 16];
@@ -131,7 +131,7 @@ impl Directory {
     /// What a shard has done first with a recovered log.
     fn write_indices(&self, log: &PartitionLog) {
         for segment in log.segments.iter().filter(|segment| segment.index.due) {
-            let path = format!("{FOLDER}/{}", file_name(segment.base_offset, "index"));
+            let path = index_path(FOLDER, segment.base_offset);
             write_index(&self.disk, &path, &SideFile::of_index(segment, segment.index.entries())).unwrap();
         }
     }

@@ -13,7 +13,7 @@ use crate::storage::commit_log::frame::FrameHeader;
 use crate::storage::commit_log::{Entry, FILE_BYTES_MIN};
 use crate::storage::operation::{ASIDE, CreateFile, FileId, Lane, Operation, RenameFolder, Task};
 use crate::storage::partition::PartitionLog;
-use crate::storage::partition::segment::{FileState, file_name, metadata_file};
+use crate::storage::partition::segment::{FileState, file_name, index_path, metadata_file};
 use crate::storage::seeded_bug::{SeededBug, planted};
 use crate::storage::side_file::{SEALED_INDEX_INTERVAL_BYTES, SideFile};
 
@@ -486,7 +486,7 @@ pub fn commit_file_path(shard: u32, number: u64) -> String {
 pub(super) fn take_due_indices(log: &mut PartitionLog) -> Vec<(String, SideFile)> {
     let mut indices = Vec::new();
     for segment in log.segments.iter_mut().filter(|segment| segment.index.due) {
-        let path = format!("{}/{}", log.folder, file_name(segment.base_offset, "index"));
+        let path = index_path(&log.folder, segment.base_offset);
         indices.push((path, SideFile::of_index(segment, segment.index.entries())));
         segment.index.due = false;
         segment.index.thin_out(SEALED_INDEX_INTERVAL_BYTES);

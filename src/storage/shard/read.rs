@@ -14,7 +14,7 @@ use crate::model::number::{index, round_up, wide};
 use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
 use crate::storage::arena::ChunkId;
 use crate::storage::operation::{Lane, Operation, OperationId, Outcome, Task};
-use crate::storage::partition::segment::{FileState, IndexEntry, SegmentIndex, file_name};
+use crate::storage::partition::segment::{FileState, IndexEntry, SegmentIndex, index_path};
 
 /// Unit of the cache. Bytes.
 const EXTENT_BYTES: u64 = 256 << 10;
@@ -687,7 +687,7 @@ impl<M: ArenaMemory> ShardLog<M> {
 
     pub(super) fn load_index<T>(&mut self, slot: PartitionSlot, base_offset: Offset) -> Search<T> {
         let Some(partition) = self.partition_mut(slot) else { return Search::Failed };
-        let path = format!("{}/{}", partition.folder, file_name(base_offset, "index"));
+        let path = index_path(&partition.folder, base_offset);
         let Some(segment) = partition.segment_at(base_offset) else { return Search::Failed };
         if !segment.index_coming {
             segment.index_coming = true;

@@ -7,7 +7,7 @@ use crate::model::{LeaderEpoch, Offset};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::commit_log::frame::kind;
 use crate::storage::operation::{Fault, Lane, Task};
-use crate::storage::partition::segment::{FileState, Segment, file_name};
+use crate::storage::partition::segment::{FileState, Segment, file_name, index_path};
 use crate::storage::partition::{Hold, PartitionLog};
 use crate::storage::seeded_bug::{SeededBug, planted};
 
@@ -298,8 +298,5 @@ fn cut_state(partition: &mut PartitionLog, end_offset: Offset) {
 }
 
 fn segment_paths(folder: &str, base_offset: Offset) -> [String; 2] {
-    [
-        format!("{folder}/{}", file_name(base_offset, "log")),
-        format!("{folder}/{}", file_name(base_offset, "index")),
-    ]
+    [format!("{folder}/{}", file_name(base_offset, "log")), index_path(folder, base_offset)]
 }

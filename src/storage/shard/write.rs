@@ -11,7 +11,7 @@ use crate::runtime::memory::{AlignedBuffer, ArenaMemory};
 use crate::storage::arena::ChunkId;
 use crate::storage::operation::{FileId, Lane, Operation, Task, WritePiece};
 use crate::storage::partition::PartitionLog;
-use crate::storage::partition::segment::{FileState, Segment, file_name, snapshot_path};
+use crate::storage::partition::segment::{FileState, Segment, index_path, snapshot_path};
 use crate::storage::seeded_bug::{SeededBug, planted};
 use crate::storage::side_file::{SEALED_INDEX_INTERVAL_BYTES, SideFile};
 
@@ -217,7 +217,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let bytes = segment.size;
         let index = SideFile::of_index(segment, segment.index.entries());
         segment.index.thin_out(SEALED_INDEX_INTERVAL_BYTES);
-        let mut side_files = vec![(format!("{folder}/{}", file_name(base_offset, "index")), index)];
+        let mut side_files = vec![(index_path(&folder, base_offset), index)];
         if !partition.producers.is_empty() {
             let snapshot = partition.producers.snapshot(flushed_offset);
             let path = snapshot_path(&folder, flushed_offset);

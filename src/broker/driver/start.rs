@@ -43,7 +43,7 @@ const BACKLOG: u16 = 1_024;
 const OPEN_FILES_NEEDED: u64 = 1_024;
 /// Partitions recovered at the same time: what they wait for is the disk, and of flushes at the same time it makes one.
 const RECOVERY_THREADS_MAX: usize = 32;
-/// One of them for each so many of `memory.bytes`, of which they need an eighth for batches of ordinary size.
+/// One of them for each so many of `memory.bytes`, of which their windows take a quarter at most, but for larger batches.
 const RECOVERY_THREAD_MEMORY_BYTES: usize = 32 << 20;
 /// Share of `memory.bytes` for what recovery gathers of the commit log.
 const GATHERED_SHARE: usize = 16;

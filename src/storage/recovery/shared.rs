@@ -12,7 +12,8 @@ use crate::storage::partition::PartitionLog;
 /// Index entries that wait in memory to be written when the broker serves.
 const DUE_ENTRIES_MAX: u64 = 1 << 20;
 
-/// What is read of trusted segments to make indices that a death has prevented; the rest is for later starts. Unit: bytes.
+/// What is read of trusted segments to make indices that a death has prevented; segments for which it does not do have none, and
+/// reads in them take longer. Unit: bytes.
 const MISSING_INDEX_BYTES_MAX: u64 = 256 << 20;
 
 /// Of one recovery.

@@ -121,6 +121,13 @@ impl Error {
         matches!(source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
     }
 
+    /// Somebody listens there.
+    #[must_use]
+    pub fn is_address_in_use(&self) -> bool {
+        let Self::Listen { source, .. } = self else { return false };
+        source.raw_os_error() == Some(libc::EADDRINUSE)
+    }
+
     /// The disk, the user's quota or the file system's size limit is exhausted; room may come back.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Stopping by signal: the first SIGTERM or SIGINT is a request, the second one ends the process at once.
+//! Stopping by signal: a thread waits for SIGTERM and SIGINT, and does what its reaction says.
 //!
 //! Signals are blocked in every thread and waited for by one, so no system call is interrupted and nothing runs in
 //! a signal handler. SIGPIPE and SIGXFSZ are ignored: a broken connection and a file that may not grow are error values.
@@ -10,16 +10,32 @@ use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::runtime::{Error, Result, thread};
 
-/// Which signal asked for the end.
+/// What the thread that waits for signals is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopSignal {
-    /// SIGTERM: the service manager, or `kill`.
-    Terminate,
-    /// SIGINT: Ctrl-C.
-    Interrupt,
+pub enum StopEvent {
+    /// A signal, by its number: SIGTERM of the service manager or `kill`, or SIGINT of Ctrl-C.
+    Signal(i32),
+    /// The time that was given after the last one is over.
+    TimeIsUp,
+}
+
+/// What is to be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// The process ends at once with this code: nothing is run or flushed any more.
+    Exit(i32),
+    /// The next signal is waited for, but no longer than this.
+    Wait(Duration),
+}
+
+/// The code of a process that a signal has ended, as shells give it.
+#[must_use]
+pub const fn exit_code_of(signal: i32) -> i32 {
+    128 + signal
 }
 
 /// Proof that the signals are blocked. Made by the first thread before it starts any other.
@@ -51,24 +67,25 @@ pub struct SignalWatch {
 }
 
 impl Signals {
-    /// Calls `on_stop` at the first signal, from a thread of its own. The second one ends the process with exit code
-    /// 128 + its number, without a last word to anybody.
-    pub fn watch<F>(self, on_stop: F) -> Result<SignalWatch>
+    /// Calls `react` at each signal, and when the time that it gave is over, from a thread of its own.
+    pub fn watch<F>(self, mut react: F) -> Result<SignalWatch>
     where
-        F: FnOnce(StopSignal) + Send + 'static,
+        F: FnMut(StopEvent) -> Reaction + Send + 'static,
     {
         let closed = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&closed);
         let thread = thread::spawn("ringlog-signals", move || {
-            let first = wait_for_signal();
-            if seen.load(Ordering::Acquire) {
-                return;
-            }
-            on_stop(if first == libc::SIGINT { StopSignal::Interrupt } else { StopSignal::Terminate });
-            let second = wait_for_signal();
-            if !seen.load(Ordering::Acquire) {
-                // SAFETY: ends the process; nothing is run or flushed, which is what is wanted.
-                unsafe { libc::_exit(128 + second) };
+            let mut deadline = None;
+            loop {
+                let event = wait_for_signal(deadline);
+                if seen.load(Ordering::Acquire) {
+                    return;
+                }
+                match react(event) {
+                    // SAFETY: ends the process; nothing is run or flushed, which is what is wanted.
+                    Reaction::Exit(code) => unsafe { libc::_exit(code) },
+                    Reaction::Wait(time) => deadline = Some(Instant::now() + time),
+                }
             }
         })?;
         Ok(SignalWatch { thread: Some(thread), closed })
@@ -86,14 +103,25 @@ impl Drop for SignalWatch {
     }
 }
 
-/// Waits for one of the signals, which the caller's thread has blocked, and returns its number.
-fn wait_for_signal() -> libc::c_int {
+/// Waits for one of the signals, which the caller's thread has blocked, until the deadline if there is one.
+fn wait_for_signal(deadline: Option<Instant>) -> StopEvent {
+    /// Where there is no deadline.
+    const LONG: Duration = Duration::from_secs(3600);
     let set = stop_signals();
     loop {
-        let mut signal = 0;
-        // SAFETY: `set` is initialised and `signal` is writable.
-        if unsafe { libc::sigwait(&raw const set, &raw mut signal) } == 0 {
-            return signal;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return StopEvent::TimeIsUp;
+        }
+        let left = left.unwrap_or(LONG);
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(left.subsec_nanos()),
+        };
+        // SAFETY: `set` and `time` are initialised; no more is asked than the number.
+        let signal = unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const time) };
+        if signal > 0 {
+            return StopEvent::Signal(signal);
         }
     }
 }
@@ -145,14 +173,26 @@ mod tests {
             std::io::stdout().flush().unwrap();
         };
         let (stop, stopped) = std::sync::mpsc::channel();
-        let watch = block().unwrap().watch(move |signal| stop.send(signal).unwrap()).unwrap();
+        let behaviour = std::env::var("RINGLOG_TEST_SIGNAL").unwrap();
+        let gives = Duration::from_millis(if behaviour == "late" { 50 } else { 20_000 });
+        let mut is_stopping = false;
+        let react = move |event| match event {
+            StopEvent::Signal(signal) if is_stopping => Reaction::Exit(exit_code_of(signal)),
+            StopEvent::Signal(signal) => {
+                is_stopping = true;
+                stop.send(signal).unwrap();
+                Reaction::Wait(gives)
+            }
+            StopEvent::TimeIsUp => Reaction::Exit(7),
+        };
+        let watch = block().unwrap().watch(react).unwrap();
         say("ready");
-        if std::env::var("RINGLOG_TEST_SIGNAL").unwrap() == "none" {
+        if behaviour == "none" {
             drop(watch);
             return say("joined");
         }
-        say(&format!("{:?}", stopped.recv().unwrap()));
-        std::thread::sleep(std::time::Duration::from_secs(20));
+        say(&format!("{}", stopped.recv().unwrap()));
+        std::thread::sleep(Duration::from_secs(20));
     }
 
     #[test]
@@ -161,9 +201,18 @@ mod tests {
         assert_eq!(lines.next().unwrap(), "child:ready");
         send(&child, libc::SIGPIPE);
         send(&child, libc::SIGTERM);
-        assert_eq!(lines.next().unwrap(), "child:Terminate");
+        assert_eq!(lines.next().unwrap(), "child:15");
         send(&child, libc::SIGINT);
         assert_eq!(child.wait().unwrap().code(), Some(128 + libc::SIGINT));
+    }
+
+    #[test]
+    fn what_takes_longer_than_it_may_is_ended() {
+        let (mut child, mut lines) = child("late");
+        assert_eq!(lines.next().unwrap(), "child:ready");
+        send(&child, libc::SIGINT);
+        assert_eq!(lines.next().unwrap(), "child:2");
+        assert_eq!(child.wait().unwrap().code(), Some(7));
     }
 
     #[test]

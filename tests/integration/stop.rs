@@ -1,5 +1,7 @@
 //! Stopping by signal, under load: exit code 0 in time, everything acknowledged there, nothing to recover.
 
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ledger::Ledger;
@@ -134,4 +136,55 @@ fn a_second_signal_ends_at_once_and_the_next_start_recovers() {
         }
     }
     panic!("never caught in the middle of its stop");
+}
+
+/// Recovery can be repeated, so it is not waited for.
+#[test]
+fn a_signal_during_a_start_ends_it_at_once_and_the_next_start_has_everything() {
+    const STARTS: u64 = 25;
+    let scratch = Scratch::new("stop-start");
+    let mut ledger = Ledger::new(&[("synced", 2), ("written", 2)], vec![0]);
+    let mut producers = vec![Producer::new(0, true, &ledger, 8)];
+    let broker = scratch.start(&[]);
+    create_topics(&broker);
+    run_until(broker, &mut producers, &mut ledger, 300, Broker::kill);
+    let (mut before_it_served, mut killed) = (0, 0);
+    for start in 0..STARTS * u64::from(soak()) {
+        let mut command = scratch.command(&[]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // What a start takes is milliseconds: each of its steps is met some time.
+        thread::sleep(Duration::from_millis(start % STARTS));
+        let begun = Instant::now();
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        assert!(begun.elapsed() < STOP_TIME_MAX, "{:?}", begun.elapsed());
+        // Before its first lines, the system ends it.
+        killed += u32::from(status.code().is_none());
+        assert!(matches!(status.code(), None | Some(0)), "{status}");
+        before_it_served += u32::from(!scratch.arenas().is_empty());
+    }
+    assert!(before_it_served > 0 && killed < u32::try_from(STARTS).unwrap(), "{before_it_served}, {killed}");
+    let broker = scratch.start(&[]);
+    ledger.read_to_end(&mut broker.connect(), &vec![0; ledger.ends().len()]);
+    ledger.check_acknowledged(&producers[0].acknowledged);
+}
+
+#[test]
+fn a_stop_with_many_partitions_to_seal_is_in_time() {
+    let scratch = Scratch::new("stop-many");
+    let broker = scratch.start(&[]);
+    broker.create_topic("synced", 300, &[("ringlog.durability", "synced")]);
+    broker.create_topic("written", 300, &[("ringlog.durability", "written")]);
+    let mut ledger = Ledger::new(&[("synced", 300), ("written", 300)], vec![0]);
+    let mut producers = vec![Producer::new(0, true, &ledger, 9)];
+    let (ended, taken) = run_until(broker, &mut producers, &mut ledger, 1_000, |broker| {
+        let begun = Instant::now();
+        broker.signal("TERM");
+        (broker.wait(), begun.elapsed())
+    });
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+    assert!(taken < STOP_TIME_MAX, "{taken:?}: {}", ended.said);
+    let broker = scratch.start(&[]);
+    ledger.read_to_end(&mut broker.connect(), &vec![0; ledger.ends().len()]);
+    ledger.check_acknowledged(&producers[0].acknowledged);
 }

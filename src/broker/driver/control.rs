@@ -1,7 +1,6 @@
 //! The control thread: owns the metadata, answers the shard's questions, and brings the broker to its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Error;
@@ -42,18 +41,12 @@ pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> 
     let arena_path = prepared.arena_path();
     let (to_control, mut from_shard) = mailbox(QUESTIONS_MAX, parker.waker());
     let shard = start::start_shard(&mut prepared, to_control)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    let waker = parker.waker();
-    let _watch = prepared.signals.watch(move |_| {
-        seen.store(true, Ordering::Release);
-        waker.wake();
-    })?;
+    prepared.stop.begin_serving(parker.waker());
     on_started(&prepared.started);
     let mut stopping = false;
     let mut keeps_reserve = reserve::keep(&prepared.disk, RESERVE_BYTES);
     let ended = loop {
-        if stop.load(Ordering::Acquire) && !stopping {
+        if prepared.stop.is_asked() && !stopping {
             stopping = true;
             tracing::info!("stopping");
             // Sealing may need it.
@@ -71,10 +64,15 @@ pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> 
         }
     };
     let stopped = ended.map_err(|_| Error::ShardEnded)??;
-    if let Some(partitions) = stopped.clean {
-        // The log may have begun anew since the start.
-        let incarnation = prepared.controller.image().start_count().0;
-        write_base_of(&prepared.disk, incarnation, SHARDS, true, partitions)?;
+    // The log may have begun anew since the start.
+    let incarnation = prepared.controller.image().start_count().0;
+    let written = (stopped.clean)
+        .map(|partitions| write_base_of(&prepared.disk, incarnation, SHARDS, true, partitions))
+        .transpose();
+    if let Err(error) = &written {
+        tracing::warn!(%error, "that everything is sealed cannot be written down");
+    }
+    if let Ok(Some(())) = written {
         reserve::keep(&prepared.disk, RESERVE_BYTES);
         // Nothing is in the arena: its memory is the machine's again.
         if let Err(error) = Arena::remove(&arena_path) {
@@ -82,7 +80,7 @@ pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> 
         }
         tracing::info!("stopped, everything is sealed");
     } else {
-        tracing::warn!("stopped before everything was sealed; the next start recovers it");
+        tracing::warn!("stopped, and not everything is known to be sealed; the next start recovers it");
     }
     Ok(())
 }

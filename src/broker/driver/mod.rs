@@ -12,6 +12,7 @@ mod reserve;
 mod shard_loop;
 mod sockets;
 mod start;
+mod stop;
 mod token;
 
 use std::sync::Arc;
@@ -20,8 +21,11 @@ pub use self::error::Error;
 pub use self::start::Started;
 use crate::config::BrokerConfig;
 
-/// Starts a broker, tells `on_started` when it serves, and serves until SIGTERM or SIGINT. Everything that was acknowledged is
-/// durable when this returns.
+/// Starts a broker, tells `on_started` when it serves, and serves until SIGTERM or SIGINT. What was acknowledged is as durable as its
+/// topic promises whenever this ends; after a stop that had time to seal everything, on stable media.
+///
+/// A signal during the start ends the process with code 0, a second one during a stop with 128 and its number, and a stop that has
+/// not come to its end within 5 s with 0: the next start recovers.
 ///
 /// # Errors
 /// [`Error`]: why it refuses to start, or what ended it.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::Error;
 use super::control::{FromShard, ToShard};
@@ -17,6 +18,7 @@ use super::logs::Life;
 use super::rebuild::Rebuild;
 use super::reserve::{self, RESERVE_BYTES, START_BYTES};
 use super::shard_loop::{ShardLoop, Stopped};
+use super::stop::Stop;
 use crate::broker::shards::Shard;
 use crate::broker::shards::memory::frame_bytes_max;
 use crate::config::{self, BrokerConfig, Host, ShardCores};
@@ -30,7 +32,7 @@ use crate::runtime::memory::{Arena, BufferPool};
 use crate::runtime::net::Listener;
 use crate::runtime::preflight::{self, DirectoryLock};
 use crate::runtime::ring::{Ring, RingOptions};
-use crate::runtime::signal::{self, Signals};
+use crate::runtime::signal;
 use crate::runtime::thread::{self, Cpu};
 use crate::runtime::worker::Workers;
 use crate::storage::recovery::{Recovered, RecoveryOptions, last_incarnation};
@@ -39,6 +41,9 @@ use crate::storage::recovery::{Recovered, RecoveryOptions, last_incarnation};
 pub(super) const SHARDS: u32 = 1;
 /// Connections that may wait to be accepted.
 const BACKLOG: u16 = 1_024;
+/// A port may be in use for so long before a start is refused for it, and is tried so often.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+const PORT_PAUSE: Duration = Duration::from_millis(5);
 /// Open files that the defaults need: segments, commit log, connections to begin with.
 const OPEN_FILES_NEEDED: u64 = 1_024;
 /// Partitions recovered at the same time: what they wait for is the disk, and of flushes at the same time it makes one.
@@ -67,7 +72,6 @@ pub struct Started {
 
 /// Everything before the first thread.
 pub(super) struct Prepared {
-    pub(super) signals: Signals,
     pub(super) disk: RealDisk,
     pub(super) controller: Controller<RealDisk>,
     pub(super) started: Started,
@@ -77,6 +81,8 @@ pub(super) struct Prepared {
     shard: Option<(Arena, Recovered, Vec<Listener>)>,
     workers: Workers,
     _lock: DirectoryLock,
+    /// The last to go: what ends before it may hang.
+    pub(super) stop: Stop,
 }
 
 /// A shard that runs.
@@ -104,7 +110,7 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
 }
 
 fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
-    let signals = signal::block()?;
+    let stop = Stop::watch(signal::block()?)?;
     let cpu = choose_cpu(config)?;
     let ring_options = RingOptions { cpu, ..RingOptions::default() };
     preflight::allow_locked_memory(preflight::locked_bytes(&ring_options))?;
@@ -141,7 +147,6 @@ fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
     let started =
         Started { ports, cpus: vec![cpu.map_or(0, |cpu| usize::from(cpu.0))], data: disk.root().to_owned() };
     Ok(Prepared {
-        signals,
         disk,
         controller,
         started,
@@ -150,6 +155,7 @@ fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
         shard: Some((arena, recovered, listeners)),
         workers: Workers::start(JOBS_MAX, &[])?,
         _lock: lock,
+        stop,
     })
 }
 
@@ -185,7 +191,7 @@ fn listen(config: &BrokerConfig) -> Result<Vec<Listener>, Error> {
         // The last, so that the others keep their numbers.
         let optional =
             address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) && number + 1 == config.listeners.len();
-        match Listener::bind(address, BACKLOG) {
+        match bind(address) {
             // A machine without IPv6 is served where the default can be.
             Err(error) if optional && error.is_address_missing() => {
                 tracing::warn!(%address, "this machine has no such address: not listening there");
@@ -197,6 +203,20 @@ fn listen(config: &BrokerConfig) -> Result<Vec<Listener>, Error> {
         return Err(Error::NoAddress);
     }
     Ok(listeners)
+}
+
+/// A process that was killed listens until the kernel has taken its ring apart, which goes on for a moment after its death: whoever
+/// starts it again at once must not be told that its port is in use.
+fn bind(address: SocketAddr) -> Result<Listener, crate::runtime::Error> {
+    let began = Instant::now();
+    loop {
+        match Listener::bind(address, BACKLOG) {
+            Err(error) if error.is_address_in_use() && began.elapsed() < PORT_PATIENCE => {
+                std::thread::sleep(PORT_PAUSE);
+            }
+            bound => return bound,
+        }
+    }
 }
 
 fn resolve(endpoint: &config::Endpoint) -> Result<SocketAddr, Error> {
@@ -313,5 +333,22 @@ pub(super) fn start_shard(
             Ok(Err(error)) => Err(error),
             _ => Err(Error::ShardEnded),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_given_up_in_a_moment_is_waited_for() {
+        let dying = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = dying.local_addr().unwrap();
+        let end = std::thread::spawn(move || {
+            std::thread::sleep(PORT_PAUSE * 10);
+            drop(dying);
+        });
+        assert_eq!(bind(address).unwrap().address(), address);
+        end.join().unwrap();
     }
 }

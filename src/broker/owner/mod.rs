@@ -279,10 +279,10 @@ impl<M: ArenaMemory> Owner<M> {
         fetch::give_up_all(self);
     }
 
-    /// Whether everything is sealed.
+    /// Whether everything is sealed, and every search is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.log.is_closed()
+        self.log.is_closed() && self.lists.is_empty()
     }
 
     /// All partitions, for the manifest of a clean stop; `None` if some log has failed.

@@ -44,6 +44,14 @@ pub struct Asked {
     waiting: BTreeMap<u64, Waiting>,
 }
 
+impl Asked {
+    /// Whether everything is answered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
 /// Producer ids that this shard may give out, and requests that wait for more.
 #[derive(Debug, Default)]
 pub struct ProducerIds {

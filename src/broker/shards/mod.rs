@@ -366,10 +366,10 @@ impl<M: ArenaMemory> Shard<M> {
         self.take_answers();
     }
 
-    /// Whether everything is sealed and every reply that can be given is given.
+    /// Whether everything is sealed and every reply is given.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.owner.is_closed() && self.with_output.is_empty()
+        self.owner.is_closed() && self.asked.is_empty() && self.with_output.is_empty()
     }
 
     /// All partitions, for the manifest of a clean stop; `None` if some log has failed.

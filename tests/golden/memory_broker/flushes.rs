@@ -26,6 +26,16 @@ fn produce(sequence: i32) -> Vec<u8> {
 }
 
 #[test]
+fn five_idempotent_batches_that_came_together_share_one_flush() {
+    let mut broker = MemoryBroker::new("node.id=0\n");
+    Script::run(&mut broker, |script| assert_eq!(script.topic("orders", 1, &[]), NAME));
+    let before = broker.durable_writes();
+    broker.send_together(&[0, 1, 2, 3, 4].map(produce));
+    assert_eq!(broker.durable_writes(), before + 1);
+    check_acknowledged(&mut broker);
+}
+
+#[test]
 fn five_idempotent_batches_in_flight_share_one_flush_behind_the_first() {
     let mut broker = MemoryBroker::new("node.id=0\n");
     Script::run(&mut broker, |script| assert_eq!(script.topic("orders", 1, &[]), NAME));
@@ -40,6 +50,11 @@ fn five_idempotent_batches_in_flight_share_one_flush_behind_the_first() {
     assert_eq!(broker.durable_writes(), before + 1, "the others gather");
     broker.hold_durable_writes(false);
     assert_eq!(broker.durable_writes(), before + 2, "the four that waited are one write");
+    check_acknowledged(&mut broker);
+}
+
+/// All five, in order, and nothing else.
+fn check_acknowledged(broker: &mut MemoryBroker) {
     for sequence in 0..5_u8 {
         let answer = broker.answer_now().expect("acknowledged");
         assert_eq!(answer[..4], [0, 0, 0, sequence], "in order");

@@ -11,6 +11,7 @@ mod retention;
 mod rolls;
 mod searches;
 mod slow_reads;
+mod stops;
 mod storage_errors;
 
 use std::cell::RefCell;
@@ -372,8 +373,9 @@ impl MemoryBroker {
     }
 }
 
-impl Broker for MemoryBroker {
-    fn send(&mut self, frame: &[u8]) {
+impl MemoryBroker {
+    /// Hands a frame over; what it sets in motion waits.
+    fn hand_over(&mut self, frame: &[u8]) {
         if self.closed {
             return;
         }
@@ -383,6 +385,18 @@ impl Broker for MemoryBroker {
             FrameFate::Stalled => panic!("there is room for every append of these conversations"),
             FrameFate::NoRoom => panic!("there is room for every reply of these conversations"),
         }
+    }
+
+    /// Frames that came together.
+    pub fn send_together(&mut self, frames: &[Vec<u8>]) {
+        frames.iter().for_each(|frame| self.hand_over(frame));
+        self.settle();
+    }
+}
+
+impl Broker for MemoryBroker {
+    fn send(&mut self, frame: &[u8]) {
+        self.hand_over(frame);
         self.settle();
     }
 

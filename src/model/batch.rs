@@ -230,22 +230,23 @@ pub fn assigned_prefix(base_offset: Offset, size_bytes: usize, leader_epoch: Lea
     prefix
 }
 
-/// The whole header with LogAppendTime set, and its new CRC, without reading the records again: `records_crc` is
-/// the sum over bytes `RECORDS_START..size_bytes` (see [`records_crc`]).
+/// The whole header of a sound batch of `size_bytes` with LogAppendTime set, and its new CRC, without reading the records again:
+/// the sum is linear, so that what changes it is the change of the header's part, carried over the records' length.
 #[must_use]
 pub fn with_log_append_time(
     header_bytes: &[u8; HEADER_BYTES],
     size_bytes: usize,
-    records_crc: u32,
     append_time_ms: i64,
 ) -> [u8; HEADER_BYTES] {
     let mut header = *header_bytes;
+    let before = u32::from_be_bytes(field(&header, 17));
+    let sum_of = |header: &[u8; HEADER_BYTES]| crc::crc32c(header.split_at(CRC_START).1);
+    let covered_before = sum_of(&header);
     let attributes = i16_at(&header, 21) | TIMESTAMP_TYPE_BIT;
     put(&mut header, 21, &attributes.to_be_bytes());
     put(&mut header, 35, &append_time_ms.to_be_bytes());
-    let (_, covered) = header.split_at(CRC_START);
-    let sum =
-        crc::crc32c_combine(crc::crc32c(covered), records_crc, size_bytes.saturating_sub(RECORDS_START));
+    let changed = covered_before ^ sum_of(&header);
+    let sum = crc::crc32c_changed(before, changed, size_bytes.saturating_sub(RECORDS_START));
     put(&mut header, 17, &sum.to_be_bytes());
     header
 }
@@ -255,12 +256,6 @@ pub fn with_log_append_time(
 pub fn crc_of(header: &[u8; HEADER_BYTES], records: &[u8]) -> u32 {
     let (_, covered) = header.split_at(CRC_START);
     crc::crc32c_append(crc::crc32c(covered), records)
-}
-
-/// CRC32C of the records alone, for [`with_log_append_time`].
-#[must_use]
-pub fn records_crc(batch: &[u8]) -> u32 {
-    crc::crc32c(batch.get(RECORDS_START..).unwrap_or_default())
 }
 
 fn put<const N: usize>(header: &mut [u8; HEADER_BYTES], at: usize, field: &[u8; N]) {

@@ -12,8 +12,10 @@ pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     ::crc32c::crc32c_append(crc, bytes)
 }
 
-/// The sum of `a ++ b` from the sums of both and the length of `b`, without reading either again.
+/// The sum of `x ++ b`, where that of `a ++ b` is `sum`, `x` is as long as `a`, and `change` is the sum of `a` exclusive-or that
+/// of `x`; `b_bytes` is the length of `b`, which is not read again: the sum is linear.
 #[must_use]
-pub fn crc32c_combine(crc_a: u32, crc_b: u32, b_bytes: usize) -> u32 {
-    ::crc32c::crc32c_combine(crc_a, crc_b, b_bytes)
+pub fn crc32c_changed(sum: u32, change: u32, b_bytes: usize) -> u32 {
+    // Of nothing behind it, the library takes the sum to be 0.
+    if b_bytes == 0 { sum ^ change } else { ::crc32c::crc32c_combine(change, sum, b_bytes) }
 }

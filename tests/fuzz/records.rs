@@ -6,7 +6,9 @@
 use libfuzzer_sys::fuzz_target;
 use ringlog::model::batch::{CRC_START, HEADER_BYTES, LOG_OVERHEAD_BYTES};
 use ringlog::model::crc::crc32c;
-use ringlog::protocol::records::{Batch, BatchBuilder, Batches, Codec, Header, NewRecord};
+use ringlog::protocol::records::{
+    Batch, BatchBuilder, Batches, Codec, Header, NewRecord, RecordSearch, RecordSearched,
+};
 
 /// What a batch may unpack to. Unit: bytes.
 const UNPACKED_BYTES_MAX: usize = 1 << 20;
@@ -42,6 +44,37 @@ fn read_as_records(bytes: &[u8], count: u8) {
     let sum = crc32c(&batch[CRC_START..]);
     batch[17..21].copy_from_slice(&sum.to_be_bytes());
     read(&Batch::check(&batch).expect("the header fits"));
+    search(&batch);
+}
+
+/// A search by time finds the record that reading all of them finds.
+fn search(bytes: &[u8]) {
+    let batch = Batch::check(bytes).expect("a sound batch");
+    let mut scratch = Vec::new();
+    let records = batch.records(&mut scratch, UNPACKED_BYTES_MAX);
+    let read: Vec<_> = records
+        .map(|records| {
+            records.map_while(|record| record.ok().map(|record| (record.timestamp, record.offset)))
+        })
+        .map_or(Vec::new(), Iterator::collect);
+    let time = read.get(read.len() / 2).map_or(0, |&(timestamp, _)| timestamp);
+    let Ok(mut search) =
+        RecordSearch::new(bytes.to_vec(), time, batch.header.base_offset, UNPACKED_BYTES_MAX)
+    else {
+        assert!(read.is_empty());
+        return;
+    };
+    let found = loop {
+        match search.proceed(512) {
+            Ok(RecordSearched::Unfinished) => {}
+            found => break found.ok(),
+        }
+    };
+    if let Some(&(timestamp, offset)) = read.iter().find(|(timestamp, _)| *timestamp >= time)
+        && !batch.header.is_log_append_time()
+    {
+        assert_eq!(found, Some(RecordSearched::Found { timestamp, offset }));
+    }
 }
 
 fn read(batch: &Batch<'_>) -> usize {
@@ -90,6 +123,7 @@ fn build(bytes: &[u8], codec: Codec) {
         assert_eq!(builder.size_bytes(), grown);
     }
     let batch = builder.finish().expect("a small batch");
+    search(&batch);
     let mut scratch = Vec::new();
     let batch = Batch::check(&batch).expect("what was built is sound");
     let read = batch.records(&mut scratch, UNPACKED_BYTES_MAX).expect("what was packed can be unpacked");

@@ -50,13 +50,15 @@ fn cut_and_absurd_lengths_are_named() {
 
 #[test]
 fn log_append_time_gives_the_crc_that_a_full_pass_would() {
-    let good = batch(2, &[9; 1000]);
-    let new = with_log_append_time(good.first_chunk().unwrap(), good.len(), records_crc(&good), 1_234_567);
-    let mut stored = good;
-    stored[..HEADER_BYTES].copy_from_slice(&new);
-    let header = BatchHeader::check(&stored).unwrap();
-    assert!(header.is_log_append_time());
-    assert_eq!(header.max_timestamp, 1_234_567);
+    for records_bytes in [0, 1, 1000] {
+        let good = batch(2, &vec![9; records_bytes]);
+        let new = with_log_append_time(good.first_chunk().unwrap(), good.len(), 1_234_567);
+        let mut stored = good;
+        stored[..HEADER_BYTES].copy_from_slice(&new);
+        let header = BatchHeader::check(&stored).unwrap();
+        assert!(header.is_log_append_time());
+        assert_eq!(header.max_timestamp, 1_234_567);
+    }
 }
 
 #[test]

@@ -100,12 +100,7 @@ fn a_stamp_numbers_a_batch_and_can_be_changed() {
 fn log_append_time_is_the_time_of_every_record() {
     let bytes = build(Codec::None, &three());
     let header = BatchHeader::check(&bytes).unwrap();
-    let stamped = batch::with_log_append_time(
-        bytes.first_chunk().unwrap(),
-        bytes.len(),
-        batch::records_crc(&bytes),
-        77,
-    );
+    let stamped = batch::with_log_append_time(bytes.first_chunk().unwrap(), bytes.len(), 77);
     let bytes = [&stamped[..], &bytes[HEADER_BYTES..]].concat();
     let times: Vec<i64> = read(&bytes).unwrap().into_iter().map(|(_, sent)| sent.0).collect();
     assert_eq!(times, [77; 3]);

@@ -230,8 +230,7 @@ impl<M: ArenaMemory> ShardLog<M> {
         let mut head = batch_bytes.first_chunk().copied().unwrap_or_else(|| header.encode());
         let log_append_time = partition.config.log_append_time.then_some(now_ms);
         if let Some(time) = log_append_time {
-            let records_crc = batch::records_crc(batch_bytes);
-            head = batch::with_log_append_time(&head, header.size_bytes, records_crc, time);
+            head = batch::with_log_append_time(&head, header.size_bytes, time);
             stored.max_timestamp = time;
         }
         if let Some(prefix) = head.first_chunk_mut() {

@@ -85,9 +85,7 @@ fn batches() -> [Vec<u8>; 3] {
     let by = Stamp { producer_id: ProducerId(4000), producer_epoch: ProducerEpoch(1), base_sequence: 17 };
     stamp(&mut numbered, by).unwrap();
     let mut stamped = batch(&[single]);
-    let records_crc = ringlog::model::batch::records_crc(&stamped);
-    let header =
-        with_log_append_time(stamped.first_chunk().unwrap(), stamped.len(), records_crc, 1_700_000_009_999);
+    let header = with_log_append_time(stamped.first_chunk().unwrap(), stamped.len(), 1_700_000_009_999);
     stamped[..header.len()].copy_from_slice(&header);
     [placed(batch(&first), 100, 3), placed(numbered, 102, 3), placed(stamped, 103, 5)]
 }

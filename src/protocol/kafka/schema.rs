@@ -122,7 +122,7 @@ pub(super) const fn tags_ascend(fields: &[FieldSchema]) -> bool {
             if tag < next_min {
                 return false;
             }
-            next_min = tag + 1;
+            next_min = tag.saturating_add(1);
         }
         rest = others;
     }

@@ -285,13 +285,13 @@ pub(super) const fn schema_of(kind: Kind) -> Schema {
 
 /// A type's name without its lifetime.
 pub(super) const fn bare_name(name: &'static str) -> &'static str {
-    let mut length = 0;
+    let mut length = 0_usize;
     let mut rest = name.as_bytes();
     while let [byte, others @ ..] = rest {
         if !byte.is_ascii_alphanumeric() {
             break;
         }
-        length += 1;
+        length = length.saturating_add(1);
         rest = others;
     }
     name.split_at(length).0

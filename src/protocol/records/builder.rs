@@ -147,7 +147,9 @@ impl BatchBuilder {
         } else {
             self.base_timestamp
         });
-        let fixed = 1 + varlong_bytes(delta) + varlong_bytes(i64::from(self.record_count));
+        let fixed = varlong_bytes(delta)
+            .saturating_add(varlong_bytes(i64::from(self.record_count)))
+            .saturating_add(1);
         fixed
             .saturating_add(nullable_bytes(record.key))
             .saturating_add(nullable_bytes(record.value))

@@ -165,7 +165,7 @@ impl FromStr for Codec {
 /// Largest window, as a power of two, that a zstd frame may ask for: a window beyond what may come out is of no use, but
 /// encoders name windows by their level, 8 MiB being what even high levels use, and 128 MiB zstd's own bound.
 const fn zstd_window(bytes_max: usize) -> u32 {
-    let wanted = usize::BITS - bytes_max.saturating_sub(1).leading_zeros();
+    let wanted = usize::BITS.saturating_sub(bytes_max.saturating_sub(1).leading_zeros());
     if wanted < 23 {
         23
     } else if wanted > 27 {

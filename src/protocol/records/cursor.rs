@@ -40,13 +40,13 @@ impl<'a> Cursor<'a> {
         let raw = self.unsigned(VARINT_BYTES_MAX)?;
         let too_long = RecordsError::VarintTooLong { bytes_max: VARINT_BYTES_MAX };
         let raw = u32::try_from(raw).map_err(|_| too_long)?;
-        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+        Ok((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg())
     }
 
     #[inline]
     pub(super) fn varlong(&mut self) -> Result<i64> {
         let raw = self.unsigned(VARLONG_BYTES_MAX)?;
-        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+        Ok((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg())
     }
 
     /// The bytes behind a length; -1 is `None`.
@@ -64,7 +64,7 @@ impl<'a> Cursor<'a> {
         for place in 0..bytes_max {
             let byte = self.byte()?;
             let bits = u64::from(byte & 0x7f);
-            let shift = 7 * place;
+            let shift = place.saturating_mul(7);
             // Of the tenth byte only one bit has room.
             if shift == 63 && bits > 1 {
                 break;
@@ -97,7 +97,7 @@ pub(super) fn put_varlong(buffer: &mut Vec<u8>, value: i64) {
 
 /// Bytes that [`put_varlong`] appends.
 pub(super) const fn varlong_bytes(value: i64) -> usize {
-    let bits = 64 - zigzag(value).leading_zeros();
+    let bits = 64_u32.saturating_sub(zigzag(value).leading_zeros());
     if bits == 0 { 1 } else { bits.div_ceil(7) as usize }
 }
 

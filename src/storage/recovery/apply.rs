@@ -118,7 +118,7 @@ impl<'a, D: BlockingDisk> SegmentFiles<'a, D> {
             Some((at, run)) if at.saturating_add(wide(run.len())) == position => run.extend_from_slice(bytes),
             _ => runs.push((position, bytes.to_vec())),
         }
-        self.gathered_bytes += bytes.len();
+        self.gathered_bytes = self.gathered_bytes.saturating_add(bytes.len());
         if self.gathered_bytes > self.gathered_bytes_max {
             self.write_out(Vec::new())?;
         }

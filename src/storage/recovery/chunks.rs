@@ -81,12 +81,12 @@ pub(super) fn lay_over<F: BlockingFile>(
             }
             own => match (own, good_batch(rest, &expected).ok()) {
                 (Some(own), _) => {
-                    laid.kept += wide(own.size_bytes);
+                    laid.kept = laid.kept.saturating_add(wide(own.size_bytes));
                     own
                 }
                 (None, Some(other)) => {
                     gathered.push(at, rest.get(..other.size_bytes).unwrap_or_default())?;
-                    laid.applied += wide(other.size_bytes);
+                    laid.applied = laid.applied.saturating_add(wide(other.size_bytes));
                     other
                 }
                 (None, None) => {
@@ -94,7 +94,7 @@ pub(super) fn lay_over<F: BlockingFile>(
                         laid.has_gap = !is_cut_short(rest, at, &pieces, &expected);
                         break;
                     };
-                    laid.refused += uncover(&mut pieces, hidden, at);
+                    laid.refused = laid.refused.saturating_add(uncover(&mut pieces, hidden, at));
                     in_both = Window::new(at);
                     end = end_of(&pieces);
                     continue;
@@ -108,7 +108,7 @@ pub(super) fn lay_over<F: BlockingFile>(
     gathered.flush()?;
     if laid.has_gap {
         let behind = pieces.iter().map(|piece| piece.end().saturating_sub(piece.position.max(laid.end)));
-        laid.refused += behind.sum::<u64>();
+        laid.refused = behind.fold(laid.refused, u64::saturating_add);
     }
     Ok(laid)
 }
@@ -149,11 +149,11 @@ fn hidden_piece<F: BlockingFile>(
 /// Takes away the pieces that lie, at `at` or where it begins, over or under the one in this place. Returns their bytes.
 fn uncover(pieces: &mut Vec<Piece<'_>>, hidden: usize, at: u64) -> u64 {
     let Some(from) = pieces.get(hidden).map(|piece| piece.position.max(at)) else { return 0 };
-    let (mut place, mut removed) = (0, 0);
+    let (mut place, mut removed) = (0_usize, 0_u64);
     pieces.retain(|piece| {
         let stays = place == hidden || !piece.covers(from);
-        place += 1;
-        removed += if stays { 0 } else { wide(piece.bytes.len()) };
+        place = place.saturating_add(1);
+        removed = removed.saturating_add(if stays { 0 } else { wide(piece.bytes.len()) });
         stays
     });
     removed

@@ -130,7 +130,7 @@ impl<'a, F: BlockingFile> Frames<'a, F> {
                 header.incarnation == self.incarnation && header.sequence >= self.next_sequence
             };
             let mut next = found.filter(is_later);
-            groups += usize::from(next.is_some());
+            groups = groups.saturating_add(usize::from(next.is_some()));
             while let Some(header) = next {
                 self.take(header);
                 let found = self.window.header_at(self.file, self.length, self.position)?;

@@ -5,6 +5,8 @@
 //! base, which makes everything replayed void at once. Nothing is appended before. The time is proportional to what was
 //! not flushed, not to what is stored; after a clean stop nothing is read but the base.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, reason = "numbers from a disk are worked with"))]
+
 mod apply;
 mod chunks;
 mod folders;
@@ -112,8 +114,8 @@ pub struct RecoveryReport {
 impl RecoveryReport {
     /// Takes in what was found of one partition.
     fn add(&mut self, own: Self) {
-        self.bytes_scanned += own.bytes_scanned;
-        self.bytes_cut += own.bytes_cut;
+        self.bytes_scanned = self.bytes_scanned.saturating_add(own.bytes_scanned);
+        self.bytes_cut = self.bytes_cut.saturating_add(own.bytes_cut);
         self.offline.extend(own.offline);
         self.lacks_room |= own.lacks_room;
     }
@@ -124,7 +126,10 @@ impl RecoveryReport {
 pub enum RecoveryError {
     #[error(transparent)]
     Disk(#[from] crate::runtime::Error),
-    #[error("{path} was written by a newer version of the broker: {source}")]
+    #[error(
+        "data directory of a newer format: {path}: {source}; start the newer Ringlog, or choose another directory \
+         (--data)"
+    )]
     Newer { path: String, source: SideFileError },
     #[error("{path} is damaged; it holds what partitions that were not served lack")]
     Held { path: String },

@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::snapshots;
 use super::{KnownPartition, RecoveryError, RecoveryOptions, RecoveryReport};
 use crate::model::limits::{OFFSET_MAX, PRODUCERS_PER_PARTITION_MAX};
+use crate::model::number::round_up;
 use crate::model::{Durability, LeaderEpoch, Offset, ProducerId};
 use crate::runtime::disk::{BlockingDisk, EntryKind};
 use crate::runtime::file::{Access, BlockingFile, Caching};
@@ -187,9 +188,9 @@ impl<D: BlockingDisk> Recovery<'_, D> {
     /// Segments that lie wholly before the log start were given up. Some may still be there, or have come back in part.
     fn remove_deleted(&mut self, found: &mut Vec<(Offset, u64)>) -> Result<(), RecoveryError> {
         let recovery_segment = Offset(self.state.recovery_segment);
-        let mut deleted = 0;
+        let mut deleted = 0_usize;
         for (place, &(base, length)) in found.iter().enumerate() {
-            let next = found.get(place + 1).map(|&(next, _)| next);
+            let next = found.get(place.saturating_add(1)).map(|&(next, _)| next);
             let next = if recovery_segment > base {
                 Some(next.map_or(recovery_segment, |next| next.min(recovery_segment)))
             } else {
@@ -199,7 +200,7 @@ impl<D: BlockingDisk> Recovery<'_, D> {
                 break;
             }
             self.remove_segment(base, length)?;
-            deleted += 1;
+            deleted = deleted.saturating_add(1);
         }
         found.drain(..deleted);
         Ok(())
@@ -211,7 +212,10 @@ impl<D: BlockingDisk> Recovery<'_, D> {
         let first = found.partition_point(|&(base, _)| base.0 < state.recovery_segment);
         let trusted = found.get(..first).unwrap_or_default();
         for (place, record) in state.segments.iter().enumerate() {
-            let next = state.segments.get(place + 1).map_or(state.segments_end, |next| next.base_offset);
+            let next = state
+                .segments
+                .get(place.saturating_add(1))
+                .map_or(state.segments_end, |next| next.base_offset);
             let there = trusted.iter().any(|&(base, _)| base.0 == record.base_offset);
             // Those before the first that is there may have gone with a log start that is not known.
             let may_have_gone = self.unsure && found.first().is_some_and(|&(base, _)| base.0 >= next);
@@ -278,7 +282,7 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             .open(base)
             .and_then(|file| scan(&file, 0, expected, |header, at| segment.note_batch(header, at, interval)))
             .map_err(|error| Damage { reason: error.to_string() })?;
-        self.report.bytes_scanned += scanned.end;
+        self.report.bytes_scanned = self.report.bytes_scanned.saturating_add(scanned.end);
         segment.size = scanned.end;
         if scanned.end != length {
             return Err(Damage { reason: format!("segment {base} is damaged at byte {}", scanned.end) });
@@ -445,7 +449,8 @@ impl<D: BlockingDisk> Recovery<'_, D> {
                 log.producers.forget_idle(PRODUCERS_PER_PARTITION_MAX, Offset(i64::MAX));
             }
         })?;
-        self.report.bytes_scanned += scanned.end - from;
+        let walked = scanned.end.saturating_sub(from);
+        self.report.bytes_scanned = self.report.bytes_scanned.saturating_add(walked);
         segment.size = scanned.end;
         segment.index.loaded = true;
         Ok((segment, scanned.next))
@@ -461,18 +466,19 @@ impl<D: BlockingDisk> Recovery<'_, D> {
             segment.size = segment.size.max(length);
         }
         if segment.size < length {
-            self.report.bytes_cut += length - segment.size;
+            let cut = length.saturating_sub(segment.size);
+            self.report.bytes_cut = self.report.bytes_cut.saturating_add(cut);
             file.set_length(segment.size)?;
         }
         // What was read may have been in the cache alone: from now on it counts as being on stable media.
         file.sync()?;
-        segment.start = self.segments.back().map_or(0, |last| (last.end() + 4095) & !4095);
+        segment.start = self.segments.back().map_or(0, |last| round_up(last.end(), 4096));
         self.seal(segment)
     }
 
     /// To be made durable with [`Self::disk_sync`].
     fn remove_segment(&mut self, base: Offset, bytes: u64) -> Result<(), RecoveryError> {
-        self.report.bytes_cut += bytes;
+        self.report.bytes_cut = self.report.bytes_cut.saturating_add(bytes);
         self.has_changed_names = true;
         for suffix in ["log", "index"] {
             let path = format!("{}/{}", self.known.folder, file_name(base, suffix));
@@ -550,7 +556,7 @@ fn restore_producers(producers: &mut Producers, records: &[ProducerRecord]) {
 }
 
 fn push_segment(segments: &mut VecDeque<Segment>, record: &SegmentRecord) {
-    let start = segments.back().map_or(0, |last: &Segment| (last.end() + 4095) & !4095);
+    let start = segments.back().map_or(0, |last: &Segment| round_up(last.end(), 4096));
     let mut segment = Segment::new(Offset(record.base_offset), start, 0);
     segment.size = record.size;
     segment.written = record.size;

@@ -192,7 +192,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         };
         let (path, position, frame) = (stream.path(end), end.position, end.next_sequence);
         if groups > GROUPS_IN_FLIGHT_MAX {
-            self.damaged_streams += 1;
+            self.damaged_streams = self.damaged_streams.saturating_add(1);
             tracing::error!(
                 path,
                 position,
@@ -221,7 +221,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         if self.files.is_damaged(&known.folder) {
             return Ok(());
         }
-        self.frames_applied += 1;
+        self.frames_applied = self.frames_applied.saturating_add(1);
         tracing::trace!(folder = known.folder, ?header, "a frame is replayed");
         let done = self.apply_frame(known, header, body, hindsight);
         self.files.note_damage(&known.folder, done)
@@ -238,7 +238,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
         let covered = self.states.get(&id).is_some_and(|state| header.sequence < state.control_sequence);
         match header.kind {
             kind::DATA => {
-                let end = header.position + u64::from(header.body_bytes);
+                let end = header.position.saturating_add(u64::from(header.body_bytes));
                 let flushed = self.states.get(&id).is_some_and(|state| {
                     (header.segment, end) <= (state.recovery_segment, state.recovery_position)
                 });
@@ -308,7 +308,7 @@ impl<'a, D: BlockingDisk> Replay<'a, D> {
             if laid.has_gap {
                 self.with_gaps.insert(known.topic_partition);
             }
-            self.chunks_applied += count;
+            self.chunks_applied = self.chunks_applied.saturating_add(count);
         }
         Ok(())
     }
@@ -374,9 +374,9 @@ fn for_each_chunk<'m, M: ArenaMemory>(
         let chunk = ChunkId(number);
         let entry = layout.entry_position(chunk);
         let Some(bytes) = table::bytes_to_apply(arena.load(entry)) else { continue };
-        let Some(label) = ChunkLabel::decode(arena.read(entry + 8, 56)) else { continue };
+        let Some(label) = ChunkLabel::decode(arena.read(entry.saturating_add(8), 56)) else { continue };
         let from = layout.chunk_position(chunk);
-        if from + index(bytes) <= arena.len() {
+        if from.saturating_add(index(bytes)) <= arena.len() {
             visit(&label, arena.read(from, index(bytes)))?;
         }
     }

@@ -107,7 +107,7 @@ pub fn walk<F: BlockingFile>(
         }
         expected.offset = header.end_offset();
         expected.leader_epoch = header.leader_epoch;
-        at += wide(header.size_bytes);
+        at = at.saturating_add(wide(header.size_bytes));
     };
     Ok((Scanned { end: at, next: expected }, stop))
 }
@@ -139,24 +139,24 @@ impl Window {
         }
         // A header says how long its batch is: it is looked for twice.
         for _ in 0..2 {
-            let rest = self.bytes.get(index(at - self.start)..).unwrap_or_default();
+            let rest = self.bytes.get(index(at.saturating_sub(self.start))..).unwrap_or_default();
             let needed = BatchHeader::parse(rest).map_or(HEADER_BYTES, |header| header.size_bytes);
-            let end = self.start + wide(self.bytes.len());
+            let end = self.start.saturating_add(wide(self.bytes.len()));
             let is_in_file = needed <= BATCH_BYTES_MAX && wide(needed) <= length.saturating_sub(at);
             if rest.len() >= needed || end >= length || (!is_in_file && rest.len() >= HEADER_BYTES) {
                 break;
             }
-            let wanted = needed.max(self.next_bytes).min(index(length - at));
+            let wanted = needed.max(self.next_bytes).min(index(length.saturating_sub(at)));
             if wanted > LARGE_WINDOW_BYTES {
                 parallel::be_the_only_one();
             }
-            self.next_bytes = (self.next_bytes * 2).min(WINDOW_BYTES_MAX);
+            self.next_bytes = self.next_bytes.saturating_mul(2).min(WINDOW_BYTES_MAX);
             self.bytes.resize(wanted, 0);
             let read = read_at(at, &mut self.bytes)?;
             self.bytes.truncate(read);
             self.start = at;
         }
-        Ok(self.bytes.get(index(at - self.start)..).unwrap_or_default())
+        Ok(self.bytes.get(index(at.saturating_sub(self.start))..).unwrap_or_default())
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a> Shared<'a> {
     /// Takes a log that is done. All together remember no more producers than a shard may.
     pub(super) fn take(&self, place: usize, log: PartitionLog) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.producer_count += log.producers.len();
+        found.producer_count = found.producer_count.saturating_add(log.producers.len());
         found.places.push(place);
         found.logs.push(log);
         if found.producer_count > self.producers_max {
@@ -86,9 +86,9 @@ fn take_within(count: &AtomicU64, more: u64, max: u64) -> bool {
 /// `max` is free again. Returns how many are left.
 fn share_producers(logs: &mut [PartitionLog], max: usize) -> usize {
     let left = |share: usize| logs.iter().map(|log| log.producers.len().min(share)).sum::<usize>();
-    let wanted = max - max / 8;
-    let (mut share, mut too_many) = (0, max + 1);
-    while too_many - share > 1 {
+    let wanted = max.saturating_sub(max / 8);
+    let (mut share, mut too_many) = (0, max.saturating_add(1));
+    while too_many.saturating_sub(share) > 1 {
         let middle = share.midpoint(too_many);
         if left(middle) > wanted { too_many = middle } else { share = middle }
     }

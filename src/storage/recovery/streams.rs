@@ -99,7 +99,7 @@ impl Stream {
             }
             let file = disk.open(Path::new(path), Access::Read, Caching::Cached)?;
             let mut frames = Frames::new(&file, &mut window, header.incarnation, from, next_sequence)?;
-            groups += frames.count_groups()?;
+            groups = groups.saturating_add(frames.count_groups()?);
         }
         Ok(groups)
     }

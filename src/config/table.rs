@@ -144,7 +144,8 @@ settings! {
             honoured_by: "broker/connection: idle timer",
         }
         memory_bytes: usize = "memory.bytes" {
-            meaning: "Bounds the sum of pools, inbound frames, caches, producer state (a sixteenth) and the bytes held for replies.",
+            meaning: "Bounds the sum of pools, inbound frames, caches, producer state (a sixteenth) and the bytes held for replies; \
+                the program itself, indices of open segments and what a start recovers come on top.",
             kind: Kind::long(16 * MIB, 1 << 46), unit: Unit::Bytes,
             default: DefaultValue::Computed { rule: "a quarter of the RAM, at most 1 GiB", compute: memory_bytes },
             reason: "leaves the machine to its other programs until told otherwise",
@@ -281,15 +282,15 @@ settings! {
         }
         message_timestamp_before_max_ms: Option<u64> =
             "message.timestamp.before.max.ms", of_broker "log.message.timestamp.before.max.ms" {
-            meaning: "A batch with a record older than this is refused, unless the broker sets the time.",
+            meaning: "A batch whose first record is older than this is refused, unless the broker sets the time.",
             kind: Kind::long(0, i64::MAX), unit: Unit::Milliseconds, default: NEVER,
             reason: "Kafka's default: history may be loaded",
             honoured_by: "storage: append",
         }
         message_timestamp_after_max_ms: Option<u64> =
             "message.timestamp.after.max.ms", of_broker "log.message.timestamp.after.max.ms" {
-            meaning: "A batch with a record further in the future than this is refused, unless the broker sets the \
-                time.",
+            meaning: "A batch whose first record, or whose header, is further in the future than this is refused, unless \
+                the broker sets the time.",
             kind: Kind::long(0, i64::MAX), unit: Unit::Milliseconds, default: DefaultValue::Text("3600000"),
             reason: "Kafka's default: an hour; one wrong clock would keep a segment from retention for ever",
             honoured_by: "storage: append",

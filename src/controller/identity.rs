@@ -24,7 +24,10 @@ pub struct Identity {
 /// What is wrong with the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityFault {
-    #[error("a data directory of a newer format: version {found}, this Ringlog knows {FORMAT_VERSION}")]
+    #[error(
+        "a data directory of a newer format: version {found}, this Ringlog knows {FORMAT_VERSION}; start the newer Ringlog, \
+         or choose another directory (--data)"
+    )]
     Newer { found: u32 },
     #[error("the data directory of an Apache Kafka broker; choose another one")]
     Kafka,

@@ -29,11 +29,11 @@ const PRODUCE_VERSION: i16 = 12;
 const FETCH_VERSION: i16 = 12;
 
 /// What is counted: one request of each, from its frame to the reply.
-pub const WORKS: [&str; 4] = ["append-100", "append-128k", "fetch-100", "fetch-128k"];
+pub const WORKS: [&str; 5] = ["append-100", "append-100-synced", "append-128k", "fetch-100", "fetch-128k"];
 
 /// Does `work` so many times.
 pub fn run(work: &str, times: u64) {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(work.ends_with("synced"));
     let batch = if work.ends_with("128k") { batch(1024, 126) } else { batch(100, 1) };
     let append = encoded(PRODUCE_VERSION, &append_request(&batch));
     // Tables and buffers grow in the first rounds.
@@ -54,24 +54,54 @@ pub fn run(work: &str, times: u64) {
     }
 }
 
-/// One request inside the shard: all that is counted.
+/// One request inside the shard: all that is counted. What is to be synced is acknowledged after a group of its own.
 #[inline(never)]
-pub fn counted(shard: &mut Shard<Memory>, connection: ConnectionId, frame: &mut [u8]) -> FrameFate {
+pub fn counted(
+    shard: &mut Shard<Memory>,
+    connection: ConnectionId,
+    frame: &mut [u8],
+    is_synced: bool,
+) -> FrameFate {
     let fate = shard.handle_frame(connection, frame);
-    shard.handle_events();
+    if is_synced {
+        carry_out(shard)
+    } else {
+        shard.handle_events()
+    }
     fate
+}
+
+/// Every operation is done as soon as it is asked for.
+fn carry_out(shard: &mut Shard<Memory>) {
+    loop {
+        shard.handle_events();
+        let Some(operation) = shard.poll_operation() else { break };
+        let completion = match operation {
+            Operation::Write { id, pieces, .. } => Completion { id, outcome: Outcome::Done, pieces },
+            Operation::Read { id, bytes, .. } => {
+                let buffer = AlignedBuffer::zeroed(bytes as usize);
+                Completion { id, outcome: Outcome::Buffer(buffer), pieces: Vec::new() }
+            }
+            Operation::Sync { id, .. } | Operation::Task { id, .. } => {
+                Completion { id, outcome: Outcome::Done, pieces: Vec::new() }
+            }
+        };
+        shard.handle_completion(completion);
+    }
 }
 
 struct Bench {
     shard: Shard<Memory>,
     connection: ConnectionId,
+    is_synced: bool,
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(is_synced: bool) -> Self {
         let machine = Machine { memory_bytes: 8 << 30, cpu_count: 2 };
-        let settings = "ringlog.durability=written\nnum.partitions=1\n";
-        let config = Arc::new(BrokerConfig::load(Some(settings), &[], machine).expect("sound settings"));
+        let durability = if is_synced { "synced" } else { "written" };
+        let settings = format!("ringlog.durability={durability}\nnum.partitions=1\n");
+        let config = Arc::new(BrokerConfig::load(Some(&settings), &[], machine).expect("sound settings"));
         let endpoint =
             Endpoint { listener: "PLAINTEXT".to_owned(), host: "127.0.0.1".to_owned(), port: 9_092 };
         let broker = BrokerImage { id: BrokerId(0), endpoints: vec![endpoint] };
@@ -93,24 +123,24 @@ impl Bench {
         decide(&mut state, &config, &command);
         shard.handle_image(Arc::new(state.image().clone()));
         let connection = shard.open_connection(0);
-        let mut bench = Self { shard, connection };
-        bench.settle();
-        bench
+        carry_out(&mut shard);
+        Self { shard, connection, is_synced }
     }
 
     fn uncounted(&mut self, frame: &[u8]) {
         let mut frame = frame[4..].to_vec();
         assert_eq!(self.shard.handle_frame(self.connection, &mut frame), FrameFate::Done);
-        self.settle();
+        carry_out(&mut self.shard);
         assert!(self.take_reply() > 0, "no reply");
     }
 
     /// Returns the bytes of the reply.
     fn counted_request(&mut self, frame: &[u8]) -> usize {
         let mut frame = frame[4..].to_vec();
-        assert_eq!(counted(&mut self.shard, self.connection, &mut frame), FrameFate::Done);
+        let fate = counted(&mut self.shard, self.connection, &mut frame, self.is_synced);
+        assert_eq!(fate, FrameFate::Done);
         let reply = self.take_reply();
-        self.settle();
+        carry_out(&mut self.shard);
         reply
     }
 
@@ -130,25 +160,6 @@ impl Bench {
             }
         }
         bytes
-    }
-
-    /// Every operation is done as soon as it is asked for.
-    fn settle(&mut self) {
-        loop {
-            self.shard.handle_events();
-            let Some(operation) = self.shard.poll_operation() else { break };
-            let completion = match operation {
-                Operation::Write { id, pieces, .. } => Completion { id, outcome: Outcome::Done, pieces },
-                Operation::Read { id, bytes, .. } => {
-                    let buffer = AlignedBuffer::zeroed(bytes as usize);
-                    Completion { id, outcome: Outcome::Buffer(buffer), pieces: Vec::new() }
-                }
-                Operation::Sync { id, .. } | Operation::Task { id, .. } => {
-                    Completion { id, outcome: Outcome::Done, pieces: Vec::new() }
-                }
-            };
-            self.shard.handle_completion(completion);
-        }
     }
 }
 

@@ -99,7 +99,7 @@ fn a_data_directory_of_a_newer_format_is_refused_and_left_alone() {
     let identity = scratch.data.join("meta.properties");
     let text = fs::read_to_string(&identity).unwrap();
     fs::write(&identity, text.replace("format.version=1", "format.version=2")).unwrap();
-    assert_refused(&scratch, scratch.command(&[]), &["meta.properties", "newer"]);
+    assert_refused(&scratch, scratch.command(&[]), &["meta.properties", "newer", "--data"]);
     fs::write(&identity, text).unwrap();
     let log = scratch.data.join("metadata/00000000000000000000.log");
     let base = scratch.data.join("checkpoints/base");
@@ -115,7 +115,7 @@ fn a_data_directory_of_a_newer_format_is_refused_and_left_alone() {
         }
         fs::write(&path, &newer).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert_refused(&scratch, scratch.command(&[]), &[name, "newer", "99"]);
+        assert_refused(&scratch, scratch.command(&[]), &[name, "newer", "99", "--data"]);
         assert_eq!(fs::read(&path).unwrap(), newer);
         fs::write(&path, &bytes).unwrap();
     }

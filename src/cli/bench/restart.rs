@@ -62,12 +62,14 @@ impl Recovery {
         let found = restart::recovery(&self.at.places()?, options)?;
         let word = if found.ready_after <= Duration::from_secs(1) { "pass" } else { "MISS" };
         print(&format!(
-            "{} records, {} MB on disk, {} MB of commit log, {} MB of arena: all acknowledged records are there\n\
+            "{} records, {} MB on disk, files of commit log {} MB and arena {} MB: all acknowledged records are there\n\
+             recovered: {}\n\
              ready {} ms after exec; at most 1 s: {word}\n",
             found.records,
             found.disk_bytes / 1_000_000,
             found.commit_log_bytes / 1_000_000,
             found.arena_bytes / 1_000_000,
+            found.found,
             found.ready_after.as_millis(),
         ))
     }

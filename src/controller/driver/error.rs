@@ -23,7 +23,11 @@ pub enum Error {
         path.display()
     )]
     IdentityMissing { path: PathBuf },
-    #[error("data directory of a newer format: {} has {source}", path.display())]
+    #[error(
+        "data directory of a newer format: {} has {source}; start the newer Ringlog, or choose another directory \
+         (--data)",
+        path.display()
+    )]
     NewerFormat { path: PathBuf, source: Fault },
     #[error("{} is damaged: {source}; restore the folder from a copy", path.display())]
     Damaged { path: PathBuf, source: Fault },

@@ -62,6 +62,12 @@ impl Places {
         self.work.join("ringlog-data")
     }
 
+    /// Where what ringlog says is added.
+    #[must_use]
+    pub fn ringlog_log(&self) -> PathBuf {
+        self.work.join("ringlog.log")
+    }
+
     /// Starts ringlog, over the data that is there; they are removed with it.
     ///
     /// # Errors
@@ -100,7 +106,7 @@ impl Places {
             address: RINGLOG_ADDRESS,
             ready: Ready::Answers,
             cpus,
-            log: &self.work.join("ringlog.log"),
+            log: &self.ringlog_log(),
             made: vec![data],
         })
     }

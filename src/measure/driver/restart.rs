@@ -82,7 +82,7 @@ pub struct RecoveryOptions {
 }
 
 /// A restart after kill -9.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveryFigures {
     /// From exec to the first answer.
     pub ready_after: Duration,
@@ -90,11 +90,15 @@ pub struct RecoveryFigures {
     pub records: u64,
     /// All data on disk, what was allocated ahead included. Unit: bytes.
     pub disk_bytes: u64,
+    /// What the commit log's files and the arena's take; how much of that was in use, `found` tells.
     pub commit_log_bytes: u64,
     pub arena_bytes: u64,
+    /// What the restarted broker says that it recovered: frames, chunks, bytes.
+    pub found: String,
 }
 
-/// Fills a broker, kills it in the middle of load on every partition, starts it again and counts what is there.
+/// Fills a broker, kills it in the middle of load on every partition, lets the disk come to rest (`sync`), starts it again and
+/// counts what is there.
 ///
 /// # Errors
 /// A broker that does not serve; acknowledged records that are gone.
@@ -142,7 +146,16 @@ fn crash_and_recover(places: &Places, options: RecoveryOptions) -> Result<Recove
         disk_bytes,
         commit_log_bytes,
         arena_bytes,
+        found: what_was_recovered(&places.ringlog_log()),
     })
+}
+
+/// The figures in the last line about a recovery.
+fn what_was_recovered(log: &Path) -> String {
+    const SAYS: &str = "recovered after an unclean stop ";
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let found = text.lines().rev().find_map(|line| line.split_once(SAYS));
+    found.map_or("it says nothing of a recovery", |(_, figures)| figures).to_owned()
 }
 
 fn joined<T>(result: thread::Result<T>) -> T {

@@ -354,11 +354,9 @@ impl PartitionLog {
                 .wrapping_add(i64::from(byte))
                 .wrapping_add(i64::from(self.topic_partition.partition.0))
         });
-        let jitter_ms = if self.config.segment_jitter_ms > 0 {
-            spread.rem_euclid(self.config.segment_jitter_ms)
-        } else {
-            0
-        };
+        // As Kafka: no more than the time itself.
+        let jitter_ms_max = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        let jitter_ms = spread.checked_rem_euclid(jitter_ms_max).unwrap_or(0);
         now_ms.saturating_sub(segment.first_append_ms) >= self.config.segment_ms.saturating_sub(jitter_ms)
     }
 

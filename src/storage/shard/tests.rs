@@ -201,3 +201,22 @@ fn indices_that_recovery_has_made_are_written_first() {
     let kept = &log.partition(slot).unwrap().segments[0].index;
     assert!(!kept.due && kept.len() < 3, "{kept:?}");
 }
+
+/// As Kafka, where jitter is at most the time itself.
+#[test]
+fn a_segment_is_closed_before_its_time_by_its_share_of_the_jitter_and_never_as_it_begins() {
+    let mut log = shard();
+    let ages: Vec<i64> = (0..50)
+        .map(|number| {
+            let slot = create(&mut log, number);
+            let config = LogConfig { segment_ms: 1_000, segment_jitter_ms: i64::MAX, ..config(number) };
+            log.set_config(slot, config);
+            append(&mut log, slot, 100);
+            let partition = log.partition(slot).unwrap();
+            let active = partition.active_ref().unwrap();
+            (0..=1_000).find(|&now_ms| partition.is_segment_old(active, now_ms)).unwrap()
+        })
+        .collect();
+    assert!(ages.iter().all(|age| *age > 0), "{ages:?}");
+    assert!(ages.iter().any(|age| *age < 500) && ages.iter().any(|age| *age > 500), "{ages:?}");
+}

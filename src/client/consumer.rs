@@ -290,7 +290,10 @@ impl Consumer {
         };
         position.high_watermark = Some(Offset(data.high_watermark));
         let bytes = data.records.and_then(Records::inline).unwrap_or_default();
-        for batch in Batches::new(bytes) {
+        // A broker sends the first batch whole, however large: without one, what it sends is damaged.
+        let batches = Batches::new(bytes);
+        let damaged = (!bytes.is_empty() && batches.is_cut()).then(|| Batch::check(bytes));
+        for batch in damaged.into_iter().chain(batches) {
             let mut see = |record: Record<'_>| {
                 polled.record_count = polled.record_count.saturating_add(1);
                 visit(&ConsumedRecord { topic, partition, record })

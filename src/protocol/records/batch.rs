@@ -125,7 +125,8 @@ impl<'a> Batches<'a> {
     }
 
     /// Whether the bytes that are left end before the batch does that they begin.
-    fn is_cut(&self) -> bool {
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
         // A length stands before the magic in every version: it is believed only to say that more would have to come.
         let length = self.rest.get(8..LOG_OVERHEAD_BYTES).and_then(<[u8]>::first_chunk);
         let Some(length) = length.map(|bytes| i32::from_be_bytes(*bytes)) else { return true };

@@ -542,14 +542,34 @@ impl<M: ArenaMemory> ShardLog<M> {
         let from = start + segment.index.floor_of_offset(offset);
         let found = self.walk(slot, base_offset, from..end, |header| offset < header.end_offset());
         match found {
-            Search::Found((at, header)) => Search::Found((at, wide(header.size_bytes), end)),
+            Search::Found((at, header)) => match self.check_next(slot, at, end, &header) {
+                Search::Found(()) => Search::Found((at, wide(header.size_bytes), end)),
+                Search::Pending => Search::Pending,
+                _ => Search::Failed,
+            },
             Search::Pending => Search::Pending,
             Search::Missing => Search::Missing,
             Search::Failed => Search::Failed,
         }
     }
 
-    /// Walks over the batches of a segment that begin in `range` (log positions) to the first that is `wanted`.
+    /// A batch that is larger than the topic takes may have a damaged length, and would be read whole: where it ends, the next
+    /// one must begin, or the segment end.
+    fn check_next(&mut self, slot: PartitionSlot, at: u64, end: u64, header: &BatchHeader) -> Search<()> {
+        let next = at.saturating_add(wide(header.size_bytes));
+        let bytes_max = self.partition(slot).map_or(0, |partition| partition.config.batch_bytes_max);
+        if header.size_bytes <= bytes_max || next == end {
+            return Search::Found(());
+        }
+        match self.header_at(slot, next) {
+            Search::Found(behind) if behind.base_offset >= header.end_offset() => Search::Found(()),
+            Search::Pending => Search::Pending,
+            _ => Search::Failed,
+        }
+    }
+
+    /// Walks over the batches of a segment that begin in `range` (log positions) to the first that is `wanted`. A batch that goes
+    /// beyond the range's end, the segment's, is damaged.
     fn walk(
         &mut self,
         slot: PartitionSlot,
@@ -586,11 +606,17 @@ impl<M: ArenaMemory> ShardLog<M> {
                 Err(_) => return Search::Failed,
             };
             if let Some(header) = found {
+                if walk.at.saturating_add(wide(header.size_bytes)) > range.end {
+                    return Search::Failed;
+                }
                 if walk.at - range.start >= LEARNED_BYTES_MIN {
                     self.learn_from_walk(slot, base_offset, &walk);
                 }
                 return Search::Found((walk.at, header));
             }
+        }
+        if walk.at > range.end {
+            return Search::Failed;
         }
         self.learn_the_end(slot, base_offset, &walk);
         Search::Missing

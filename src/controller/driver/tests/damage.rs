@@ -141,7 +141,8 @@ fn a_newer_format_is_refused_as_such() {
     let newer = refused(&identity("format.version=1", "format.version=2"));
     assert_eq!(
         newer.to_string(),
-        "meta.properties: a data directory of a newer format: version 2, this Ringlog knows 1"
+        "meta.properties: a data directory of a newer format: version 2, this Ringlog knows 1; start the newer Ringlog, \
+         or choose another directory (--data)"
     );
     let kafka = refused(&identity("ringlog.format.version=1", "version=1"));
     assert!(matches!(kafka, Error::Identity { source: IdentityFault::Kafka, .. }));
@@ -153,7 +154,8 @@ fn a_newer_format_is_refused_as_such() {
         let crc = crate::model::crc::crc32c_append(crate::model::crc::crc32c(&bytes[..12]), &bytes[16..64]);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     });
-    let expected = "data directory of a newer format: metadata/00000000000000000000.log has format version 2, this Ringlog knows 1";
+    let expected = "data directory of a newer format: metadata/00000000000000000000.log has format version 2, this Ringlog knows 1; \
+                    start the newer Ringlog, or choose another directory (--data)";
     assert_eq!(refused(&newer_log).to_string(), expected);
 }
 

@@ -34,7 +34,7 @@ impl SmallDisk {
         mounted.then_some(disk)
     }
 
-    /// In memory, without direct I/O.
+    /// In memory. It has direct I/O on newer kernels (6.6 and later take O_DIRECT there), and none on older ones.
     pub fn tmpfs(name: &str) -> Option<Self> {
         let disk = Self::places(name);
         let mounted =
@@ -91,7 +91,7 @@ fn a_full_disk_refuses_appends_until_it_has_room() {
 }
 
 #[test]
-fn a_full_disk_without_direct_io_refuses_appends_until_it_has_room() {
+fn a_full_disk_on_tmpfs_refuses_appends_until_it_has_room() {
     match SmallDisk::tmpfs("tmpfs") {
         Some(disk) => fill_and_free(&disk, "full-tmpfs"),
         None => cannot("no tmpfs can be mounted here: run as root"),

@@ -25,7 +25,7 @@ fn a_start_on_a_full_disk_serves_and_takes_appends_when_there_is_room() {
 }
 
 #[test]
-fn a_start_on_a_full_disk_without_direct_io_serves_and_takes_appends_when_there_is_room() {
+fn a_start_on_a_full_disk_on_tmpfs_serves_and_takes_appends_when_there_is_room() {
     match SmallDisk::tmpfs("start-tmpfs") {
         Some(disk) => start_and_free(&disk, "full-start-tmpfs"),
         None => cannot("no tmpfs can be mounted here: run as root"),

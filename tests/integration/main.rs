@@ -28,6 +28,8 @@ mod load;
 #[cfg(test)]
 mod logging;
 #[cfg(test)]
+mod page_cache;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod rebuild;

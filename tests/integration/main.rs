@@ -24,6 +24,8 @@ mod kill;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod listeners;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod logging;
@@ -35,6 +37,8 @@ mod process;
 mod rebuild;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod requests;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

@@ -84,12 +84,14 @@ impl Scratch {
                 let _ = sender.send(line);
             }
         });
-        let mut broker = Broker { child, address: String::new(), log: self.log.clone(), log_start };
+        let log = self.log.clone();
+        let mut broker = Broker { child, address: String::new(), addresses: Vec::new(), log, log_start };
         loop {
             match lines.recv_timeout(PATIENCE) {
                 Ok(line) => {
                     if let Some(addresses) = line.trim().strip_prefix("listening") {
-                        broker.address = addresses.split(',').next().unwrap().trim().to_owned();
+                        broker.addresses = addresses.split(',').map(|one| one.trim().to_owned()).collect();
+                        broker.address.clone_from(&broker.addresses[0]);
                         return Ok(broker);
                     }
                 }
@@ -129,8 +131,10 @@ pub fn cannot(reason: &str) {
 /// A broker that serves. Killed when dropped.
 pub struct Broker {
     child: Child,
-    /// `HOST:PORT`.
+    /// `HOST:PORT` of the first listener.
     pub address: String,
+    /// Of each listener, in the order of the settings.
+    pub addresses: Vec<String>,
     log: PathBuf,
     log_start: u64,
 }
@@ -148,7 +152,12 @@ impl Broker {
     }
 
     pub fn connect(&self) -> Connection {
-        Connection::open(&self.address, &self.settings()).unwrap()
+        self.connect_to(&self.address)
+    }
+
+    /// By way of one of its listeners.
+    pub fn connect_to(&self, address: &str) -> Connection {
+        Connection::open(address, &self.settings()).unwrap()
     }
 
     pub fn client(&self) -> Client {

@@ -1,5 +1,6 @@
 //! Recovery of files that a test has made and damaged: what may have been acknowledged stays.
 
+mod damage;
 mod producers;
 
 use super::held::HeldWriter;

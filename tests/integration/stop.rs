@@ -82,6 +82,22 @@ fn what_was_acknowledged_as_written_survives_a_death_and_a_new_place_for_the_are
     assert!(broker.said().contains("the memory of the last life is gone"), "{}", broker.said());
 }
 
+/// What lies where in an arena follows from its length: it is read as long as it was.
+#[test]
+fn what_was_acknowledged_as_written_survives_a_death_and_another_size_of_the_arena() {
+    let scratch = Scratch::new("stop-resized");
+    let mut ledger = Ledger::new(&[("synced", 2), ("written", 2)], vec![0]);
+    let mut producers = vec![Producer::new(0, true, &ledger, 11)];
+    let mut broker = scratch.start(&["arena.bytes=16777216"]);
+    create_topics(&broker);
+    for arena_bytes in [33_554_432, 8_388_608, 12_582_912] {
+        run_until(broker, &mut producers, &mut ledger, 50, Broker::kill);
+        broker = scratch.start(&[&format!("arena.bytes={arena_bytes}")]);
+        ledger.read_to_end(&mut broker.connect(), &vec![0; ledger.ends().len()]);
+        ledger.check_acknowledged(&producers[0].acknowledged);
+    }
+}
+
 #[test]
 fn what_a_clean_stop_had_no_time_to_remove_is_removed_after_the_next_start() {
     let scratch = Scratch::new("stop-left-over");

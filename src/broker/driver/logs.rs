@@ -72,7 +72,7 @@ impl Life {
         let recovered = self.recover(&arenas, image)?;
         if recovered.report.lacks_room {
             // Of an arena elsewhere, or of another length, nobody would know any more.
-            if left.is_some() || found.previous_bytes > bytes {
+            if left.is_some() || ![0, bytes].contains(&found.previous_bytes) {
                 return Err(Error::NoRoomToRecover);
             }
             return Ok((arena, recovered));

@@ -65,9 +65,9 @@ pub struct ArenaFound {
 impl Arena {
     /// Opens or creates the arena's file, locks it and maps all of it.
     ///
-    /// `bytes` must be a positive multiple of 4,096. A longer file that is found keeps its length, since what
-    /// it holds must be recovered first; [`reset`](Self::reset) then gives it the wanted one. Refused: a file
-    /// locked by another, one of another user, a file system with too little room.
+    /// `bytes` must be a positive multiple of 4,096. A file that is found keeps its length, since what it holds must be
+    /// recovered first, and lies where that length says; [`reset`](Self::reset) then gives it the wanted one. Refused: a
+    /// file locked by another, one of another user, a file system with too little room.
     pub fn open(path: &Path, bytes: usize) -> Result<(Self, ArenaFound)> {
         check_size(bytes)?;
         let file = OpenOptions::new()
@@ -91,10 +91,11 @@ impl Arena {
         }
         let previous_bytes = usize::try_from(metadata.len())
             .map_err(|_| Error::BadSize { what: "an arena", bytes: metadata.len() })?;
-        let mapped_bytes = bytes.max(previous_bytes);
+        // A length that no arena has holds nothing.
+        let mapped_bytes = if check_size(previous_bytes).is_ok() { previous_bytes } else { bytes };
         let system = file_system_of(&file, path)?;
         system.check_room(path, mapped_bytes, metadata.blocks())?;
-        if mapped_bytes > previous_bytes {
+        if mapped_bytes != previous_bytes {
             resize(&file, path, mapped_bytes)?;
         }
         let mapping = Arc::new(Mapping::of_file(&file, mapped_bytes)?);

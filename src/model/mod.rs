@@ -14,6 +14,7 @@ pub mod limits;
 pub mod now;
 pub mod number;
 pub mod offset;
+pub mod shard;
 pub mod shared_map;
 pub mod topic_name;
 
@@ -24,4 +25,5 @@ pub use id::{BrokerId, ClusterId, DirectoryId, PartitionIndex, ProducerId, Topic
 pub use image::Image;
 pub use now::Now;
 pub use offset::Offset;
+pub use shard::ShardPlace;
 pub use shared_map::SharedMap;

@@ -14,6 +14,7 @@ pub mod error;
 pub mod file;
 pub mod mailbox;
 pub mod memory;
+pub mod mesh;
 pub mod net;
 pub mod parallel;
 pub mod preflight;

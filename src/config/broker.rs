@@ -8,6 +8,8 @@ use super::table::BrokerConfig;
 use super::values::Values;
 use crate::model::limits::{BLOCK_BYTES, PRODUCER_BYTES, PRODUCERS_PER_SHARD_MAX};
 
+/// Part of `memory.bytes` that a shard needs at least. Unit: bytes.
+const SHARD_MEMORY_BYTES_MIN: usize = 32 << 20;
 /// Part of `memory.bytes` that producer state may take.
 const PRODUCERS_SHARE: usize = 16;
 
@@ -55,6 +57,28 @@ impl BrokerConfig {
             .saturating_sub(self.arena_bytes)
             .saturating_sub(self.read_cache_bytes)
             .saturating_sub(self.producers_max() * PRODUCER_BYTES)
+    }
+
+    /// How many shards `memory.bytes` has room for.
+    #[must_use]
+    pub fn shard_count_max(&self) -> usize {
+        (self.memory_bytes / SHARD_MEMORY_BYTES_MIN).max(1)
+    }
+
+    /// What one of `count` shards may take of what is the broker's as a whole.
+    #[must_use]
+    pub fn of_shard(&self, count: usize) -> Self {
+        let count = count.max(1);
+        let share = |bytes: usize| bytes / count / BLOCK_BYTES * BLOCK_BYTES;
+        Self {
+            memory_bytes: self.memory_bytes / count,
+            arena_bytes: share(self.arena_bytes),
+            read_cache_bytes: share(self.read_cache_bytes),
+            queued_max_request_bytes: self
+                .queued_max_request_bytes
+                .map(|bytes| bytes / u64::try_from(count).unwrap_or(u64::MAX)),
+            ..self.clone()
+        }
     }
 
     /// Joins `advertised.listeners` to the listeners.

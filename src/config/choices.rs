@@ -10,14 +10,16 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// On which CPU the shard runs (`shard.cores`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many shards there are, and on which CPUs (`shard.cores`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ShardCores {
     /// The broker chooses.
     #[default]
     Auto,
-    /// This CPU, by its number in the kernel.
-    Cpu(u32),
+    /// So many, on CPUs that the broker chooses.
+    Count(u16),
+    /// One on each of these CPUs, by their numbers in the kernel: none twice.
+    Cpus(Vec<u16>),
 }
 
 /// What a shard does when it has nothing to do (`shard.idle`).

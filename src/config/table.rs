@@ -227,8 +227,12 @@ settings! {
             honoured_by: "storage: commit log",
         }
         shard_cores: ShardCores = "shard.cores" {
-            meaning: "The CPU on which the shard runs; auto: the broker chooses.",
-            kind: Kind::Text { kafka_type: KafkaType::String, form: "auto or the number of a CPU" },
+            meaning: "How many shards there are, or on which CPUs; each needs 32 MiB of memory.bytes. auto: one, on the \
+                first CPU that the process may use, until the gain of several is measured.",
+            kind: Kind::Text {
+                kafka_type: KafkaType::String,
+                form: "auto, a count, or CPUs such as 0,2-5 (one alone: 3-3)",
+            },
             default: DefaultValue::Text("auto"),
             reason: "only the operator knows which cores are isolated",
             honoured_by: "runtime: pinning",

@@ -248,17 +248,36 @@ impl Field for ShardCores {
     fn from_value(value: Option<&Value>) -> Result<Self, &'static str> {
         match text(value)? {
             "auto" => Ok(Self::Auto),
-            list if list.contains([',', '-']) => Err("one CPU for now: this version runs one shard"),
-            cpu => match cpu.parse() {
-                Ok(cpu) if cpu < CPU_COUNT_MAX => Ok(Self::Cpu(cpu)),
-                _ => Err("must be auto or the number of a CPU, from 0 to 4095"),
+            list if list.contains([',', '-']) => cpus(list).map(Self::Cpus).ok_or(NOT_CORES),
+            count => match count.parse() {
+                Ok(count) if (1..=SHARD_COUNT_MAX).contains(&count) => Ok(Self::Count(count)),
+                _ => Err(NOT_CORES),
             },
         }
     }
 }
 
+const NOT_CORES: &str =
+    "must be auto, a count from 1 to 256, or CPUs from 0 to 4095 such as 0,2-5 (one alone: 3-3), none twice";
+/// More are not worth their memory.
+const SHARD_COUNT_MAX: u16 = 256;
 /// CPUs that a mask of the kernel's can name in this program.
-const CPU_COUNT_MAX: u32 = 4096;
+const CPU_COUNT_MAX: u16 = 4096;
+
+/// The CPUs of a list of numbers and ranges.
+fn cpus(list: &str) -> Option<Vec<u16>> {
+    let number = |text: &str| text.trim().parse().ok().filter(|&cpu: &u16| cpu < CPU_COUNT_MAX);
+    let mut cpus = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let range = number(first)?..=number(last)?;
+        if range.is_empty() || range.clone().any(|cpu| cpus.contains(&cpu)) {
+            return None;
+        }
+        cpus.extend(range);
+    }
+    (cpus.len() <= usize::from(SHARD_COUNT_MAX)).then_some(cpus)
+}
 
 impl Field for PathBuf {
     fn from_value(value: Option<&Value>) -> Result<Self, &'static str> {

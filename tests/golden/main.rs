@@ -101,6 +101,18 @@ fn conversations() {
     }
 }
 
+/// Nobody can tell how many shards a broker has.
+#[test]
+fn conversations_with_several_shards() {
+    for &(name, talk) in script::ALL {
+        for count in [2, 3, 7] {
+            let mut broker = memory_broker::MemoryBroker::of_many("num.partitions=4\nnode.id=0\n", count);
+            let blocks = script::Script::run(&mut broker, talk);
+            hold(&format!("{name}.txt"), &transcript::transcript(&blocks));
+        }
+    }
+}
+
 /// The same with a broker of other settings.
 #[test]
 fn conversations_under_other_settings() {

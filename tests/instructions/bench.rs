@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ringlog::broker::connection::OutPiece;
+use ringlog::broker::connection::frames::Inbound;
 use ringlog::broker::owner::partitions::Partitions;
 use ringlog::broker::shards::{ConnectionId, FrameFate, Shard};
 use ringlog::config::{BrokerConfig, Machine};
@@ -59,10 +60,10 @@ pub fn run(work: &str, times: u64) {
 pub fn counted(
     shard: &mut Shard<Memory>,
     connection: ConnectionId,
-    frame: &mut [u8],
+    frame: &[u8],
     is_synced: bool,
 ) -> FrameFate {
-    let fate = shard.handle_frame(connection, frame);
+    let fate = shard.handle_frame(connection, Inbound::Small(frame));
     if is_synced {
         carry_out(shard)
     } else {
@@ -129,7 +130,7 @@ impl Bench {
 
     fn uncounted(&mut self, frame: &[u8]) {
         let mut frame = frame[4..].to_vec();
-        assert_eq!(self.shard.handle_frame(self.connection, &mut frame), FrameFate::Done);
+        assert_eq!(self.shard.handle_frame(self.connection, Inbound::Small(&frame)), FrameFate::Done);
         carry_out(&mut self.shard);
         assert!(self.take_reply() > 0, "no reply");
     }
@@ -137,7 +138,7 @@ impl Bench {
     /// Returns the bytes of the reply.
     fn counted_request(&mut self, frame: &[u8]) -> usize {
         let mut frame = frame[4..].to_vec();
-        let fate = counted(&mut self.shard, self.connection, &mut frame, self.is_synced);
+        let fate = counted(&mut self.shard, self.connection, &frame, self.is_synced);
         assert_eq!(fate, FrameFate::Done);
         let reply = self.take_reply();
         carry_out(&mut self.shard);
@@ -152,7 +153,7 @@ impl Bench {
                     OutPiece::Bytes(part) => bytes += part.len(),
                     OutPiece::Records(records) => {
                         let (ReadPiece::Arena { bytes: part, .. } | ReadPiece::Cached { bytes: part, .. }) =
-                            &records;
+                            &records.piece;
                         bytes += *part as usize;
                         self.shard.release(vec![records]);
                     }

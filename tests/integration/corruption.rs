@@ -149,7 +149,12 @@ fn damaged_records_in_a_sealed_segment_are_served_as_they_lie_and_found_by_the_r
 #[test]
 fn damage_in_what_a_start_after_a_death_scans_takes_the_partition_alone_offline() {
     let scratch = Scratch::new("corrupt-scanned");
-    let settings = ["commit.log.file.bytes=1048576", "commit.log.bytes.max=4194304", "arena.bytes=8388608"];
+    let settings = [
+        "commit.log.file.bytes=1048576",
+        "commit.log.bytes.max=4194304",
+        "arena.bytes=8388608",
+        "shard.cores=1",
+    ];
     let broker = scratch.start(&settings);
     broker.create_topic("t", 2, &[]);
     let mut connection = broker.connect();

@@ -92,7 +92,8 @@ impl Ledger {
             if self.partitions.iter().zip(&next).all(|(partition, &next)| next >= partition.high_watermark) {
                 break;
             }
-            assert!(Instant::now() < deadline, "the log cannot be read to its end: at {next:?}");
+            let ends: Vec<usize> = self.partitions.iter().map(|partition| partition.high_watermark).collect();
+            assert!(Instant::now() < deadline, "the log cannot be read to its end {ends:?}: at {next:?}");
         }
         for (partition, next) in self.partitions.iter().zip(next) {
             let known = partition.records.len();

@@ -59,7 +59,7 @@ impl Scratch {
     pub fn add_arguments(&self, command: &mut Command, settings: &[&str]) {
         command.arg("serve").arg("--data").arg(&self.data);
         command.arg("--set").arg(format!("arena.dir={}", self.arena.display()));
-        let defaults = ["listeners=PLAINTEXT://127.0.0.1:0", "memory.bytes=134217728"];
+        let defaults = ["listeners=PLAINTEXT://127.0.0.1:0", "memory.bytes=134217728", "shard.cores=2"];
         for setting in defaults.iter().chain(settings) {
             command.arg("--set").arg(setting);
         }

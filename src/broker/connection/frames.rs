@@ -1,9 +1,31 @@
 //! Cutting a connection's bytes into frames. Pure: it says where frames lie, the driver owns the bytes.
 
+use std::sync::Arc;
+
 use crate::protocol::kafka::frame::{PREFIX_BYTES, frame_bytes};
+use crate::runtime::memory::AlignedBuffer;
 
 /// A frame of at least this many bytes is received straight into a buffer of its own. Unit: bytes.
 pub const LARGE_FRAME_BYTES: usize = 32 << 10;
+
+/// A whole frame, without its length.
+#[derive(Clone, Copy, Debug)]
+pub enum Inbound<'f> {
+    /// It is there while it is handled.
+    Small(&'f [u8]),
+    /// In a buffer of its own, which others may keep.
+    Large(&'f Arc<AlignedBuffer>),
+}
+
+impl<'f> Inbound<'f> {
+    #[must_use]
+    pub fn bytes(self) -> &'f [u8] {
+        match self {
+            Self::Small(bytes) => bytes,
+            Self::Large(buffer) => buffer.as_slice(),
+        }
+    }
+}
 
 /// What stands at the start of the bytes that have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ pub mod frames;
 
 use std::collections::VecDeque;
 
+use crate::model::number::index;
 use crate::protocol::kafka::{Piece, Writer};
 use crate::storage::shard::ReadPiece;
 
@@ -19,14 +20,31 @@ pub const REQUESTS_MAX: usize = 1_000;
 #[derive(Debug)]
 pub enum OutPiece {
     Bytes(Vec<u8>),
-    /// Records where they lie: in the arena or in the cache.
-    Records(ReadPiece),
+    /// Records where they lie.
+    Records(LentPiece),
+}
+
+/// Records in a shard's arena or cache, which are to be given back to it.
+#[derive(Debug)]
+pub struct LentPiece {
+    /// The shard's number.
+    pub owner: u16,
+    pub piece: ReadPiece,
 }
 
 impl OutPiece {
+    /// How long it is. Unit: bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Records(lent) => index(lent.piece.bytes()),
+        }
+    }
+
     /// What must be given back.
     #[must_use]
-    pub fn into_records(self) -> Option<ReadPiece> {
+    pub fn into_records(self) -> Option<LentPiece> {
         match self {
             Self::Records(records) => Some(records),
             Self::Bytes(_) => None,
@@ -159,7 +177,7 @@ impl Connection {
     /// What is ready to be sent; the driver sends it whole before it asks again.
     pub fn take_outgoing(&mut self) -> Vec<OutPiece> {
         let taken = std::mem::take(&mut self.outgoing);
-        self.unsent_bytes = self.unsent_bytes.saturating_sub(taken.iter().map(piece_bytes).sum());
+        self.unsent_bytes = self.unsent_bytes.saturating_sub(taken.iter().map(OutPiece::bytes).sum());
         self.sending_bytes += taken.iter().map(encoded_bytes).sum::<usize>();
         taken
     }
@@ -206,7 +224,7 @@ impl Connection {
     }
 
     /// All records that wait to be sent, when the connection ends.
-    pub fn drain_records(&mut self) -> Vec<ReadPiece> {
+    pub fn drain_records(&mut self) -> Vec<LentPiece> {
         let waiting = self.slots.drain(..).filter_map(|slot| match slot {
             Slot::Ready(reply) => Some(reply.pieces),
             Slot::Waiting(_) => None,
@@ -224,13 +242,6 @@ const fn encoded_bytes(piece: &OutPiece) -> usize {
     }
 }
 
-fn piece_bytes(piece: &OutPiece) -> usize {
-    match piece {
-        OutPiece::Bytes(bytes) => bytes.len(),
-        OutPiece::Records(records) => crate::model::number::index(records.bytes()),
-    }
-}
-
 /// Appends what the writer holds, with `records` in the places that it left for them.
 fn append(target: &mut Vec<OutPiece>, writer: &Writer, records: Vec<OutPiece>) {
     let mut records = records.into_iter();
@@ -244,7 +255,7 @@ fn append(target: &mut Vec<OutPiece>, writer: &Writer, records: Vec<OutPiece>) {
                 let mut left = bytes;
                 while left > 0 {
                     let Some(part) = records.next() else { break };
-                    left = left.saturating_sub(piece_bytes(&part));
+                    left = left.saturating_sub(part.bytes());
                     match (part, target.last_mut()) {
                         (OutPiece::Bytes(part), Some(OutPiece::Bytes(last))) => last.extend_from_slice(&part),
                         (part, _) => target.push(part),

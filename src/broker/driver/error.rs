@@ -20,7 +20,15 @@ pub enum Error {
     #[error("no randomness from {}: {source}", path.display())]
     Random { path: PathBuf, source: std::io::Error },
     #[error("CPU {wanted} (shard.cores) is not one that this process may use")]
-    CpuNotAllowed { wanted: u32 },
+    CpuNotAllowed { wanted: u16 },
+    #[error(
+        "{count} shards (shard.cores), but memory.bytes = {memory_bytes} is enough for {count_max}; give it more, or fewer shards"
+    )]
+    TooManyShards { count: usize, count_max: usize, memory_bytes: usize },
+    #[error(
+        "{count} spinning shards would leave the control thread no CPU; give them fewer (shard.cores), or shard.idle = park"
+    )]
+    NoCpuForControl { count: usize },
     #[error("cannot make the commit log {path}: {fault}")]
     CommitLog { path: String, fault: storage::operation::Fault },
     #[error(

@@ -1,4 +1,4 @@
-//! Bringing a shard's log to life: recovery of what the last life left, then a log over it.
+//! Bringing the shards' logs to life: recovery of what the last life left, then a log for each shard over its part.
 //!
 //! Done at start, and again when the commit log could not be written: what is in memory and on disk then is what a death of
 //! the process would have left, and is recovered the same way, onto a new stream.
@@ -12,9 +12,9 @@ use super::Error;
 use super::disk::Storage;
 use crate::broker::owner::partitions::{Partitions, folder_of, log_config_of};
 use crate::config::BrokerConfig;
-use crate::model::TopicPartition;
 use crate::model::image::Image;
 use crate::model::number::{index, round_down};
+use crate::model::{PartitionIndex, ShardPlace, TopicPartition};
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::disk::{BlockingDisk, RealDisk};
 use crate::runtime::memory::Arena;
@@ -22,7 +22,9 @@ use crate::storage::commit_log::FILE_BYTES_MIN;
 use crate::storage::driver::run_task;
 use crate::storage::operation::{Outcome, Task};
 use crate::storage::partition::PartitionLog;
-use crate::storage::recovery::{KnownPartition, Recovered, RecoveryOptions, claim_arena, recover};
+use crate::storage::recovery::{
+    KnownPartition, Recovered, RecoveryOptions, RecoveryReport, SHARDS_MAX, claim_arena, recover,
+};
 use crate::storage::shard::{ShardLog, ShardOptions, commit_file_path};
 
 /// Share of the open files that segments may have.
@@ -38,9 +40,10 @@ const PATH_BYTES_MAX: usize = 4_096;
 /// Open files for everything that is neither a segment nor a connection.
 const OTHER_FILES: u64 = 64;
 
-/// What the lives of a shard's log have in common, and the number of this one.
+/// What the lives of the shards' logs have in common, and the number of this one.
 #[derive(Clone)]
-pub(super) struct Life {
+pub(super) struct Lives {
+    /// Of the whole broker.
     pub(super) config: Arc<BrokerConfig>,
     pub(super) disk: RealDisk,
     pub(super) recovery: RecoveryOptions,
@@ -49,53 +52,123 @@ pub(super) struct Life {
     pub(super) has_recovered: bool,
 }
 
-impl Life {
-    /// Maps the shard's arena and recovers what it and the disk hold.
-    pub(super) fn begin(&mut self, image: &Image) -> Result<(Arena, Recovered), Error> {
-        let bytes = index(round_down(self.config.arena_bytes as u64, 4096));
-        let path = self.arena_path();
-        // The last life may have had it somewhere else.
+/// The same for one shard.
+#[derive(Clone)]
+pub(super) struct Life {
+    /// With the shard's part of what the broker may take.
+    pub(super) config: Arc<BrokerConfig>,
+    pub(super) disk: RealDisk,
+    pub(super) recovery: RecoveryOptions,
+    pub(super) place: ShardPlace,
+    open_files: u64,
+}
+
+impl Lives {
+    /// Maps the shards' arenas and recovers what they and the disk hold, shard by shard.
+    pub(super) fn begin(&mut self, image: &Image) -> Result<Vec<(Arena, Recovered)>, Error> {
+        let paths: Vec<PathBuf> = self.numbers().map(|number| self.arena_path(number)).collect();
         let recorded = self.recorded_arena_path()?;
-        let left = match &recorded {
-            Some(recorded) if *recorded != path => Arena::open_left(recorded)?,
-            _ => None,
-        };
-        let record = || self.disk.replace_file(Path::new(ARENA_PATH_FILE), path.as_os_str().as_bytes());
-        if left.is_none() && recorded.as_ref() != Some(&path) {
+        let left = self.open_left(recorded.as_deref(), &paths)?;
+        let first = self.arena_path(0);
+        let record = || self.disk.replace_file(Path::new(ARENA_PATH_FILE), first.as_os_str().as_bytes());
+        if left.is_empty() && recorded.as_ref() != Some(&first) {
             record()?;
         }
-        let (mut arena, found) = Arena::open(&path, bytes)?;
-        if !found.in_memory {
-            tracing::warn!(arena = %path.display(), "the arena is not on tmpfs: the kernel writes it back to the disk");
+        let bytes = index(round_down(self.of_shard(0).config.arena_bytes as u64, 4096));
+        let mut arenas = Vec::new();
+        let mut is_other = false;
+        for path in &paths {
+            let (arena, found) = Arena::open(path, bytes)?;
+            if !found.in_memory {
+                tracing::warn!(arena = %path.display(), "the arena is not on tmpfs: the kernel writes it back to the disk");
+            }
+            is_other |= ![0, bytes].contains(&found.previous_bytes);
+            arenas.push((arena, found));
         }
-        let arenas: Vec<&Arena> = std::iter::once(&arena).chain(&left).collect();
-        let recovered = self.recover(&arenas, image)?;
+        let all: Vec<&Arena> = arenas.iter().map(|(arena, _)| arena).chain(&left).collect();
+        let recovered = self.recover(&all, image)?;
         if recovered.report.lacks_room {
             // Of an arena elsewhere, or of another length, nobody would know any more.
-            if left.is_some() || ![0, bytes].contains(&found.previous_bytes) {
+            if !left.is_empty() || is_other {
                 return Err(Error::NoRoomToRecover);
             }
-            return Ok((arena, recovered));
+            let arenas = arenas.into_iter().map(|(arena, _)| arena);
+            return Ok(arenas.zip(self.divide(recovered)).collect());
         }
-        if found.previous_bytes > 0 {
-            arena.reset(bytes)?;
+        let mut ready = Vec::new();
+        for (number, (mut arena, found)) in self.numbers().zip(arenas) {
+            if found.previous_bytes > 0 {
+                arena.reset(bytes)?;
+            }
+            claim_arena(&mut arena, &self.recovery, u32::from(number));
+            ready.push(arena);
         }
-        claim_arena(&mut arena, &self.recovery, 0);
-        if let Some(left) = left {
+        if !left.is_empty() {
             record()?;
+        }
+        for left in left {
             Arena::remove(left.path())?;
         }
         self.has_recovered = true;
-        Ok((arena, recovered))
+        Ok(ready.into_iter().zip(self.divide(recovered)).collect())
     }
 
-    /// Where the shard's arena is.
-    pub(super) fn arena_path(&self) -> PathBuf {
+    /// Arenas of the last life that are not among those at `paths`: of shards that there are no more, or in another folder.
+    fn open_left(&self, recorded: Option<&Path>, paths: &[PathBuf]) -> Result<Vec<Arena>, Error> {
+        let folders = [recorded.and_then(Path::parent), Some(self.config.arena_dir.as_path())];
+        let mut left = Vec::new();
+        let mut seen: Vec<PathBuf> = paths.to_vec();
+        for folder in folders.into_iter().flatten() {
+            for number in 0..SHARDS_MAX {
+                let path = folder.join(self.arena_name(number));
+                if seen.contains(&path) {
+                    continue;
+                }
+                let Some(arena) = Arena::open_left(&path)? else {
+                    // They are numbered without gaps, but for those that are used again.
+                    if usize::from(number) >= paths.len() {
+                        break;
+                    }
+                    continue;
+                };
+                left.push(arena);
+                seen.push(path);
+            }
+        }
+        Ok(left)
+    }
+
+    /// What one shard has of it.
+    pub(super) fn of_shard(&self, number: u16) -> Life {
+        let count = self.count();
+        Life {
+            config: Arc::new(self.config.of_shard(usize::from(count))),
+            disk: self.disk.clone(),
+            recovery: self.recovery,
+            place: ShardPlace { number, count },
+            open_files: self.open_files,
+        }
+    }
+
+    pub(super) fn count(&self) -> u16 {
+        u16::try_from(self.recovery.shard_count).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u16> + use<> {
+        0..self.count()
+    }
+
+    /// Where a shard's arena is.
+    pub(super) fn arena_path(&self, number: u16) -> PathBuf {
+        self.config.arena_dir.join(self.arena_name(number))
+    }
+
+    fn arena_name(&self, number: u16) -> String {
         let id: String = self.recovery.directory_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.config.arena_dir.join(format!("ringlog-{id}-0.arena"))
+        format!("ringlog-{id}-{number}.arena")
     }
 
-    /// Where it was in the last life.
+    /// Where that of shard 0 was in the last life.
     fn recorded_arena_path(&self) -> Result<Option<PathBuf>, Error> {
         match self.disk.read_file(Path::new(ARENA_PATH_FILE), PATH_BYTES_MAX) {
             Err(error) if error.is_not_found() => Ok(None),
@@ -103,26 +176,25 @@ impl Life {
         }
     }
 
-    /// How many files connections may be.
-    pub(super) fn open_files_for_clients(&self) -> u64 {
-        self.open_files.saturating_sub(self.segment_files()).saturating_sub(OTHER_FILES).max(1)
-    }
-
-    fn segment_files(&self) -> u64 {
-        (self.open_files / SEGMENT_FILES_SHARE).min(SEGMENT_FILES_MAX)
-    }
-
     /// Recovers after a life of this process. Blocks; to be repeated when it fails.
-    pub(super) fn begin_again(&mut self, arena: &mut Arena, image: &Image) -> Result<Recovered, Error> {
+    pub(super) fn begin_again(
+        &mut self,
+        arenas: &mut [Arena],
+        image: &Image,
+    ) -> Result<Vec<Recovered>, Error> {
+        self.recovery.incarnation = image.start_count().0;
         self.recovery.now_ms = SystemClock.wall_ms();
         // What the start did not know has been moved: what is not known any more was deleted since.
         self.recovery.knows_all_topics |= self.has_recovered;
-        let recovered = self.recover(&[arena], image)?;
+        let all: Vec<&Arena> = arenas.iter().collect();
+        let recovered = self.recover(&all, image)?;
         if !recovered.report.lacks_room {
-            claim_arena(arena, &self.recovery, 0);
+            for (number, arena) in self.numbers().zip(arenas) {
+                claim_arena(arena, &self.recovery, u32::from(number));
+            }
             self.has_recovered = true;
         }
-        Ok(recovered)
+        Ok(self.divide(recovered))
     }
 
     fn recover(&self, arenas: &[&Arena], image: &Image) -> Result<Recovered, Error> {
@@ -130,6 +202,48 @@ impl Life {
         let recovered = recover(&self.disk, arenas, &partitions, &self.recovery)?;
         report(&recovered);
         Ok(recovered)
+    }
+
+    /// To each shard its partitions, in their order, and its files. What belongs to none goes to the first.
+    fn divide(&self, recovered: Recovered) -> Vec<Recovered> {
+        let Recovered { logs, commit_files, report } = recovered;
+        let count = self.count();
+        let mut parts: Vec<Recovered> = self
+            .numbers()
+            .map(|number| Recovered {
+                report: RecoveryReport {
+                    trash: if number == 0 { report.trash.clone() } else { Vec::new() },
+                    ..report.clone()
+                },
+                ..Recovered::default()
+            })
+            .collect();
+        for log in logs {
+            let id = log.topic_partition();
+            let owner = ShardPlace { number: 0, count }.owner_of(id.topic_id, id.partition.0);
+            if let Some(part) = parts.get_mut(usize::from(owner)) {
+                part.logs.push(log);
+            }
+        }
+        for file in commit_files {
+            let owner = if file.0 < u32::from(count) { index(u64::from(file.0)) } else { 0 };
+            if let Some(part) = parts.get_mut(owner) {
+                part.commit_files.push(file);
+            }
+        }
+        parts
+    }
+}
+
+impl Life {
+    /// How many files connections may be.
+    pub(super) fn open_files_for_clients(&self) -> u64 {
+        let of_all = self.segment_files() * u64::from(self.place.count);
+        self.open_files.saturating_sub(of_all).saturating_sub(OTHER_FILES).max(1)
+    }
+
+    fn segment_files(&self) -> u64 {
+        (self.open_files / SEGMENT_FILES_SHARE).min(SEGMENT_FILES_MAX) / u64::from(self.place.count)
     }
 
     /// A log over what was recovered. An error gives the arena back, for another attempt.
@@ -149,7 +263,7 @@ impl Life {
         }
         log.remove_trash(recovered.report.trash.clone());
         let was_clean = recovered.report.clean;
-        let partitions = add_partitions(&self.config, image, &mut log, recovered);
+        let partitions = add_partitions(&self.config, self.place, image, &mut log, recovered);
         if was_clean {
             log.remove_left_over();
         }
@@ -164,7 +278,7 @@ impl Life {
         recovered: Recovered,
     ) -> (ShardLog<Arena>, Partitions) {
         let mut log = ShardLog::awaiting_recovery(self.shard_options(), arena, SystemClock.wall_ms());
-        let partitions = add_partitions(&self.config, image, &mut log, recovered);
+        let partitions = add_partitions(&self.config, self.place, image, &mut log, recovered);
         (log, partitions)
     }
 
@@ -173,7 +287,11 @@ impl Life {
         let empty = |known: KnownPartition| {
             PartitionLog::empty(known.topic_partition, known.folder, known.config, known.leader_epoch)
         };
-        let logs = known_partitions(&self.config, image).into_iter().map(empty).collect();
+        let is_ours = |known: &KnownPartition| {
+            let id = known.topic_partition;
+            self.place.owns(id.topic_id, id.partition.0)
+        };
+        let logs = known_partitions(&self.config, image).into_iter().filter(is_ours).map(empty).collect();
         let recovered = Recovered { logs, ..Recovered::default() };
         let (mut log, partitions) = self.open_awaiting(arena, image, recovered);
         log.fail_all();
@@ -185,7 +303,7 @@ impl Life {
         let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         ShardOptions {
             directory_id: recovery.directory_id,
-            shard: 0,
+            shard: u32::from(self.place.number),
             incarnation: recovery.incarnation,
             commit_depth: index(u64::from(config.commit_log_depth)),
             commit_bytes_max: config.commit_log_bytes_max,
@@ -210,7 +328,7 @@ impl Life {
         let mut found = false;
         for &(shard, number, bytes) in &recovered.commit_files {
             let path = commit_file_path(shard, number);
-            if shard != 0 {
+            if shard != u32::from(self.place.number) {
                 disk.remove(Path::new(&path))?;
                 continue;
             }
@@ -220,7 +338,7 @@ impl Life {
             found = true;
         }
         if !found {
-            let path = commit_file_path(0, 0);
+            let path = commit_file_path(u32::from(self.place.number), 0);
             let bytes = round_down(config.commit_log_file_bytes.max(FILE_BYTES_MIN), 4096);
             let file = log.fresh_file();
             let task = Task::CreateCommitFile { file, path: path.clone(), bytes };
@@ -285,15 +403,19 @@ fn report(recovered: &Recovered) {
 
 fn add_partitions(
     config: &BrokerConfig,
+    place: ShardPlace,
     image: &Image,
     log: &mut ShardLog<Arena>,
     recovered: Recovered,
 ) -> Partitions {
-    let mut partitions = Partitions::default();
+    let mut partitions = Partitions::of(place);
     let mut logs = recovered.logs.into_iter();
     for topic in image.topics() {
-        let slots =
-            logs.by_ref().take(topic.partitions().len()).map(|found| log.add_partition(found)).collect();
+        let slot_of = |partition: PartitionIndex| {
+            let found = if place.owns(topic.id, partition.0) { logs.next() } else { None };
+            found.map(|found| log.add_partition(found))
+        };
+        let slots = topic.partitions().map(slot_of).collect();
         partitions.insert(config, Arc::clone(topic), slots);
     }
     partitions

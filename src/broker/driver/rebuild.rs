@@ -2,11 +2,14 @@
 //!
 //! A commit-log write that failed is not tried again, since nobody knows what it left. All partitions refuse with
 //! KAFKA_STORAGE_ERROR, what is under way ends, and then the log is recovered from disk and arena as after a death of the process,
-//! onto a new stream and with higher leader epochs. The connections stay. Recovery blocks the shard; if the disk does not let it
-//! succeed, it is tried again later, and meanwhile everything is refused. Where nothing but room is wanting, at a start too, what can be
-//! read is read meanwhile.
+//! onto a new stream and with higher leader epochs. All shards' logs begin anew together, since a life is the broker's: each gives
+//! its memory to the control thread (`revival.rs`) and waits. The connections stay. If the disk does not let recovery succeed, it is
+//! tried again later, and meanwhile everything is refused. Where nothing but room is wanting, at a start too, what can be read is
+//! read meanwhile.
 
+use super::control::FromShard;
 use super::reserve;
+use super::revival::Revived;
 use super::shard_loop::ShardLoop;
 use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::wide;
@@ -34,16 +37,20 @@ pub(super) struct Rebuild {
     next_look_ms: i64,
     /// When it is tried with any room more than there was.
     next_try_ms: i64,
+    /// What was recovered could not be opened here: the logs must begin anew once more.
+    has_failed: bool,
 }
 
 #[derive(Debug, Default)]
 enum Step {
     #[default]
     Idle,
-    /// The controller has been asked for the number of a new life.
+    /// The control thread has been asked for a new life.
     Asked,
-    /// Operations end, replies leave; then recovery, as soon as it is due.
-    Draining { deadline_ms: i64 },
+    /// Operations end, replies leave. `is_told`: the control thread knows that they have.
+    Draining { deadline_ms: i64, is_told: bool },
+    /// All shards are ready to give their memory away.
+    HandingOver,
 }
 
 impl Rebuild {
@@ -57,13 +64,13 @@ impl Rebuild {
 
     /// Whether no storage operation may be started any more.
     pub(super) const fn is_draining(&self) -> bool {
-        matches!(self.step, Step::Draining { .. })
+        matches!(self.step, Step::Draining { .. } | Step::HandingOver)
     }
 
     /// Whether [`ShardLoop::proceed_rebuild`] has something to look at. `failed`: the log has.
     pub(super) const fn is_due(&self, failed: bool, now_ms: i64) -> bool {
         match self.step {
-            Step::Idle => failed && now_ms >= self.not_before_ms,
+            Step::Idle => (failed || self.has_failed) && now_ms >= self.not_before_ms,
             _ => true,
         }
     }
@@ -71,11 +78,32 @@ impl Rebuild {
     /// When it has, if nothing else happens. Unit: ms.
     pub(super) fn next_deadline_ms(&self, failed: bool) -> i64 {
         match self.step {
-            Step::Idle if failed => self.not_before_ms,
+            Step::Idle if failed || self.has_failed => self.not_before_ms,
             Step::Idle if self.wanted_bytes > 0 => self.next_look_ms.max(self.not_before_ms),
-            Step::Draining { deadline_ms } => deadline_ms,
+            Step::Draining { deadline_ms, .. } => deadline_ms,
             _ => i64::MAX,
         }
+    }
+
+    /// The control thread has a new life for all shards, or could not write one down.
+    pub(super) fn handle_granted(&mut self, granted: bool, now_ms: i64) {
+        match self.step {
+            _ if granted => {
+                self.has_failed = false;
+                let deadline_ms = now_ms.saturating_add(DETACH_MS_MAX);
+                self.step = Step::Draining { deadline_ms, is_told: false };
+            }
+            Step::Asked => {
+                self.pause(now_ms, PAUSE_MS_MAX);
+                self.step = Step::Idle;
+            }
+            _ => {}
+        }
+    }
+
+    /// All shards have come to rest.
+    pub(super) const fn handle_hand_over(&mut self) {
+        self.step = Step::HandingOver;
     }
 
     /// Whether a log that waits for room to be recovered is to be tried again.
@@ -114,29 +142,21 @@ impl ShardLoop {
                 } else {
                     tracing::info!("the disk may have room to recover the log: it begins anew");
                 }
-                self.shard.ask_for_new_life();
+                self.unsent.push_back(FromShard::BeginsAnew);
+                self.send_questions();
                 self.rebuild.step = Step::Asked;
             }
-            Step::Asked => match self.shard.take_new_life() {
-                None => {}
-                Some(false) => {
-                    self.rebuild.pause(self.now_ms, PAUSE_MS_MAX);
-                    self.rebuild.step = Step::Idle;
+            Step::Asked => {}
+            Step::Draining { deadline_ms, is_told } => {
+                let is_detached = self.drain();
+                let is_due = is_detached && self.now_ms >= self.rebuild.not_before_ms;
+                if is_due && !is_told {
+                    self.unsent.push_back(FromShard::Detached(self.life.place.number));
+                    self.send_questions();
                 }
-                Some(true) => {
-                    let deadline_ms = self.now_ms.saturating_add(DETACH_MS_MAX);
-                    self.rebuild.step = Step::Draining { deadline_ms };
-                }
-            },
-            Step::Draining { deadline_ms } => {
-                // Again each time: a topic may have been made meanwhile, and somebody may wait for it.
-                self.shard.fail_all();
-                self.settle();
-                let is_detached = self.storage.is_idle() && self.shard.is_detached();
-                if is_detached && self.now_ms >= self.rebuild.not_before_ms {
-                    return self.begin_anew();
-                }
-                let deadline_ms = if is_detached {
+                let deadline_ms = if is_due {
+                    i64::MAX
+                } else if is_detached {
                     self.rebuild.not_before_ms
                 } else if self.now_ms >= deadline_ms {
                     self.close_clients();
@@ -144,10 +164,23 @@ impl ShardLoop {
                 } else {
                     deadline_ms
                 };
-                self.rebuild.step = Step::Draining { deadline_ms };
+                self.rebuild.step = Step::Draining { deadline_ms, is_told: is_told || is_due };
+            }
+            Step::HandingOver => {
+                if self.drain() {
+                    return self.begin_anew();
+                }
             }
         }
         self
+    }
+
+    /// Everything is refused, and ends. Returns whether nothing holds the log's memory any more.
+    fn drain(&mut self) -> bool {
+        // Again each time: a topic may have been made meanwhile, and somebody may wait for it.
+        self.shard.fail_all();
+        self.settle();
+        self.storage.is_idle() && self.shard.is_detached()
     }
 
     /// Recovers and goes on, or refuses everything until it is tried again.
@@ -155,40 +188,41 @@ impl ShardLoop {
         let mut this = self;
         this.storage.reset();
         let available_bytes = reserve::available(&this.life.disk).unwrap_or_default();
-        if let Err(error) = reserve::release(&this.life.disk) {
-            tracing::warn!(%error, "the room that is kept for recovery cannot be used");
-        }
-        let mut result = None;
-        let revived = this.shard.renew(|mut arena, image| {
-            this.life.recovery.incarnation = image.start_count().0;
-            let error = match this.life.begin_again(&mut arena, image) {
-                Err(error) => error,
+        let mut failed = None;
+        let revived = this.shard.renew(|arena| {
+            let shard = this.life.place.number;
+            let _ = this.to_control.send(FromShard::Arena { shard, arena });
+            // The control thread gives it back whatever happens; where it has gone, so does the process.
+            let Ok(Revived { mut arena, recovery, image, recovered }) = this.revives.recv() else {
+                panic!("the control thread has gone with the log's memory")
+            };
+            this.life.recovery = recovery;
+            match recovered {
+                Err(is_full) => failed = Some(is_full),
                 Ok(recovered) => {
                     this.rebuild.note_recovered(&recovered, available_bytes, this.now_ms);
-                    match this.life.open(&mut this.storage, arena, image, recovered) {
-                        Ok(opened) => return opened,
+                    match this.life.open(&mut this.storage, arena, &image, recovered) {
+                        Ok((log, partitions)) => return (log, partitions, image),
                         Err((memory, error)) => {
+                            tracing::error!(%error, "the recovered log cannot be opened; it is tried again");
                             arena = memory;
                             this.storage.reset();
-                            error
+                            this.rebuild.has_failed = true;
                         }
                     }
                 }
-            };
-            let opened = this.life.open_failed(arena, image);
-            result = Some(error);
-            opened
+            }
+            let (log, partitions) = this.life.open_failed(arena, &image);
+            (log, partitions, image)
         });
         let mut this = Self { shard: revived, ..this };
-        if let Some(error) = result {
-            tracing::error!(%error, "the log cannot be recovered; it is tried again");
-            let pause_ms_max = if error.is_disk_full() { FULL_PAUSE_MS } else { PAUSE_MS_MAX };
-            this.rebuild.pause(this.now_ms, pause_ms_max);
-            this.rebuild.step = Step::Draining { deadline_ms: this.rebuild.not_before_ms };
+        if let Some(is_full) = failed {
+            this.rebuild.pause(this.now_ms, if is_full { FULL_PAUSE_MS } else { PAUSE_MS_MAX });
+            this.rebuild.step = Step::Draining { deadline_ms: this.rebuild.not_before_ms, is_told: false };
         } else {
             this.rebuild.step = Step::Idle;
             this.rebuild.pause(this.now_ms, PAUSE_MS_MAX);
-            if this.rebuild.wanted_bytes == 0 {
+            if this.rebuild.wanted_bytes == 0 && !this.rebuild.has_failed {
                 tracing::info!("the log has begun anew");
             }
         }

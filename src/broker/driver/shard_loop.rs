@@ -5,14 +5,16 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::Storage;
 use super::logs::Life;
+use super::peers::{Peers, ToPeer, Together};
 use super::rebuild::Rebuild;
+use super::revival::Revived;
 use super::sockets::{Client, Lent};
 use super::token::{Token, is_same};
 use crate::broker::shards::{ConnectionId, Shard};
@@ -41,6 +43,22 @@ const RELIEF_COUNT: usize = 8;
 /// Frames for whose replies there is no room that are tried in a turn.
 const WITHOUT_ROOM_MAX: usize = 64;
 
+/// So long before that, logs are closed whatever is still under way between shards. Unit: ms.
+const STOP_CLOSE_MS: i64 = 2_500;
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum StopStep {
+    /// What has been asked of other shards is still under way, or there is no stop.
+    Finishing,
+    /// It is not; others may still ask this one.
+    Quiet,
+    /// The log is being sealed.
+    Closing,
+    /// Nothing is left to do but for the others.
+    Resting,
+}
+
 /// What a stopped shard leaves.
 pub(super) struct Stopped {
     /// All partitions, if everything is sealed; `None`: the next start must recover.
@@ -55,6 +73,11 @@ pub(super) struct ShardLoop {
     pub(super) listeners: Vec<Rc<Listener>>,
     pub(super) from_control: Receiver<ToShard>,
     pub(super) to_control: Sender<FromShard>,
+    /// Where its memory comes back when the logs begin anew.
+    pub(super) revives: mpsc::Receiver<Revived>,
+    pub(super) peers: Peers,
+    pub(super) together: Arc<Together>,
+    pub(super) stop_step: StopStep,
     pub(super) frames: BufferPool,
     pub(super) config: Arc<BrokerConfig>,
     pub(super) clients: Vec<Option<Client>>,
@@ -106,6 +129,7 @@ impl ShardLoop {
             for message in mail.drain(..) {
                 self.handle_mail(message);
             }
+            self.take_peers();
             self.handle_time(now);
             self.settle();
             // What is taken now is carried out now: nothing else may come that wakes the shard.
@@ -123,6 +147,7 @@ impl ShardLoop {
                     self.shard.must_begin_anew() || self.rebuild.has_room_come(&self.life.disk, self.now_ms);
                 if self.rebuild.is_due(fails, self.now_ms) {
                     self = self.proceed_rebuild();
+                    self.peers.flush();
                 }
             }
             self.wait()?;
@@ -143,7 +168,8 @@ impl ShardLoop {
             }
         }
         while let Some(question) = self.shard.poll_question() {
-            self.unsent.push_back(FromShard::Question(question));
+            let shard = self.life.place.number;
+            self.unsent.push_back(FromShard::Question { shard, question });
         }
         self.send_questions();
         while !self.rebuild.is_draining()
@@ -154,9 +180,13 @@ impl ShardLoop {
         while let Some(id) = self.shard.poll_output() {
             self.with_client(id, Client::send);
         }
+        while let Some((to, message)) = self.shard.poll_message() {
+            self.peers.send(to, ToPeer::Message(message));
+        }
+        self.peers.flush();
     }
 
-    fn send_questions(&mut self) {
+    pub(super) fn send_questions(&mut self) {
         while let Some(question) = self.unsent.pop_front() {
             if let Err(refused) = self.to_control.send(question) {
                 match refused {
@@ -219,6 +249,7 @@ impl ShardLoop {
         if client.is_gone() {
             client.forget(&mut lent);
             self.client_count -= 1;
+            self.together.give_place(self.life.place.number);
         } else if let Some(seat) = self.clients.get_mut(place) {
             *seat = Some(client);
         }
@@ -320,8 +351,25 @@ impl ShardLoop {
             self.accept_again.push((self.now_ms + ACCEPT_RETRY_MS, listener));
         }
         let Ok(socket) = result else { return };
-        if self.stop_deadline_ms.is_some() || self.client_count >= self.client_count_max() {
+        if self.stop_deadline_ms.is_some() {
             return;
+        }
+        let own = self.life.place.number;
+        let (all_max, each_max) = self.client_count_max();
+        match self.together.take_place(own, all_max, each_max) {
+            None => {}
+            Some(number) if number == own => self.take_connection(socket, listener),
+            Some(other) => {
+                self.peers.send(other, ToPeer::Connection { socket, listener });
+                self.peers.flush();
+            }
+        }
+    }
+
+    /// A client that has been counted as this shard's.
+    pub(super) fn take_connection(&mut self, socket: Socket, listener: usize) {
+        if self.stop_deadline_ms.is_some() {
+            return self.together.give_place(self.life.place.number);
         }
         let id = self.shard.open_connection(listener);
         let place = index(u64::from(id.index));
@@ -335,12 +383,12 @@ impl ShardLoop {
         self.with_client(id, Client::process);
     }
 
-    /// `max.connections`, and no more than open files and the ring's operations allow beside those of the log, which must not
-    /// want for any.
-    fn client_count_max(&self) -> usize {
+    /// `max.connections`, and no more in all than open files and at each shard than its ring's operations allow beside those of the
+    /// log, which must not want for any.
+    fn client_count_max(&self) -> (usize, usize) {
         let files = index(self.life.open_files_for_clients());
         let operations = self.ring.operations_max() / CLIENT_OPERATIONS_SHARE;
-        index(u64::from(self.config.max_connections)).min(files).min(operations)
+        (index(u64::from(self.config.max_connections)).min(files), operations)
     }
 
     pub(super) fn handle_mail(&mut self, message: ToShard) {
@@ -348,6 +396,8 @@ impl ShardLoop {
             ToShard::Image(image) => self.shard.handle_image(image),
             ToShard::Answer(answer) => self.shard.handle_answer(answer),
             ToShard::Stop => self.begin_stop(),
+            ToShard::BeginAnew(granted) => self.rebuild.handle_granted(granted, self.now_ms),
+            ToShard::HandOver => self.rebuild.handle_hand_over(),
         }
     }
 
@@ -404,6 +454,24 @@ impl ShardLoop {
         }
     }
 
+    /// Takes the steps of a stop that are due: none is taken back.
+    fn proceed_stop(&mut self, deadline_ms: i64, replies_are_over: bool) {
+        if self.stop_step == StopStep::Finishing && self.shard.is_quiet() {
+            self.stop_step = StopStep::Quiet;
+            self.together.note_quiet();
+        }
+        let must_close = self.now_ms >= deadline_ms.saturating_sub(STOP_CLOSE_MS);
+        if self.stop_step < StopStep::Closing && (self.together.are_all_quiet() || must_close) {
+            self.stop_step = StopStep::Closing;
+            self.shard.begin_close();
+            self.settle();
+        }
+        if self.stop_step == StopStep::Closing && self.shard.is_at_rest() && replies_are_over {
+            self.stop_step = StopStep::Resting;
+            self.together.note_resting();
+        }
+    }
+
     /// Whether a stop has come to its end.
     fn poll_stopped(&mut self) -> Option<Stopped> {
         let deadline_ms = self.stop_deadline_ms?;
@@ -413,7 +481,8 @@ impl ShardLoop {
             // The next start recovers.
             return Some(Stopped { clean: None });
         }
-        if self.shard.is_at_rest() && replies_are_over {
+        self.proceed_stop(deadline_ms, replies_are_over);
+        if self.stop_step == StopStep::Resting && self.together.are_all_resting() {
             let clean = self.shard.describe_clean();
             return Some(Stopped { clean });
         }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::token::Token;
-use crate::broker::connection::OutPiece;
-use crate::broker::connection::frames::{Next, next_frame};
+use crate::broker::connection::frames::{Inbound, Next, next_frame};
+use crate::broker::connection::{LentPiece, OutPiece};
 use crate::broker::shards::{ConnectionId, FrameFate, Intake, Shard};
 use crate::model::number::{index, wide};
 use crate::protocol::kafka::frame::PREFIX_BYTES;
@@ -48,7 +48,7 @@ enum Stalled {
     Small {
         bytes: usize,
     },
-    Large(AlignedBuffer),
+    Large(Arc<AlignedBuffer>),
 }
 
 /// One connection, as its driver sees it.
@@ -66,7 +66,7 @@ pub(super) struct Client {
     blocked_looked_ms: i64,
     receiving: Receiving,
     /// A large frame whose reply waits for room; a small one waits at `start` of the buffer.
-    held_up: Option<AlignedBuffer>,
+    held_up: Option<Arc<AlignedBuffer>>,
     /// It is in the list of those whose frames wait for room.
     is_held_up: bool,
     /// Small frames since the last large one.
@@ -87,7 +87,7 @@ pub(super) struct Client {
     /// What the shard has been told of the buffer's capacity.
     counted_bytes: usize,
     /// Records of the send under way.
-    sent: Vec<ReadPiece>,
+    sent: Vec<LentPiece>,
 }
 
 /// What the shard's loop lends to a connection.
@@ -201,8 +201,8 @@ impl Client {
 
     /// Bytes that closing it would free.
     fn weight(&self, shard: &mut Shard<Arena>) -> u64 {
-        let pinned: u64 = self.sent.iter().map(ReadPiece::bytes).sum();
-        let large_bytes = self.held_up.as_ref().map_or(self.large_bytes, AlignedBuffer::capacity);
+        let pinned: u64 = self.sent.iter().map(|lent| lent.piece.bytes()).sum();
+        let large_bytes = self.held_up.as_ref().map_or(self.large_bytes, |frame| frame.capacity());
         pinned + wide(shard.held_bytes(self.id) + large_bytes + self.buffer.capacity())
     }
 
@@ -252,21 +252,21 @@ impl Client {
             self.close();
             return;
         }
-        self.take_large(frame, false, lent);
+        self.take_large(Arc::new(frame), false, lent);
     }
 
-    fn take_large(&mut self, frame: AlignedBuffer, alone: bool, lent: &mut Lent<'_>) {
+    fn take_large(&mut self, frame: Arc<AlignedBuffer>, alone: bool, lent: &mut Lent<'_>) {
         let fate = match lent.shard.intake(self.id) {
             Intake::AfterRoom if !alone => FrameFate::NoRoom,
-            _ => hand_over(lent.shard, self.id, frame.as_slice(), alone),
+            _ => hand_over(lent.shard, self.id, Inbound::Large(&frame), alone),
         };
         self.end_large(frame, fate, lent);
     }
 
-    fn end_large(&mut self, frame: AlignedBuffer, fate: FrameFate, lent: &mut Lent<'_>) {
+    fn end_large(&mut self, frame: Arc<AlignedBuffer>, fate: FrameFate, lent: &mut Lent<'_>) {
         match fate {
             FrameFate::Done => {
-                lent.frames.give(frame);
+                give_back(frame, lent);
                 self.process(lent);
             }
             FrameFate::Stalled => self.stall(Stalled::Large(frame), None, lent.now_ms),
@@ -275,7 +275,7 @@ impl Client {
                 self.hold_up(lent);
             }
             FrameFate::Close => {
-                lent.frames.give(frame);
+                give_back(frame, lent);
                 self.close();
             }
         }
@@ -342,7 +342,7 @@ impl Client {
                 Next::Frame { bytes } => {
                     let from = self.start + PREFIX_BYTES;
                     let Some(frame) = self.buffer.get(from..from + bytes) else { break };
-                    match hand_over(lent.shard, self.id, frame, alone) {
+                    match hand_over(lent.shard, self.id, Inbound::Small(frame), alone) {
                         FrameFate::Done => {
                             self.start = from + bytes;
                             self.small_frames = self.small_frames.saturating_add(1);
@@ -394,7 +394,7 @@ impl Client {
     pub(super) fn feed_held_up(&mut self, alone: bool, lent: &mut Lent<'_>) -> bool {
         self.is_held_up = false;
         match self.held_up.take() {
-            Some(frame) if self.closing => lent.frames.give(frame),
+            Some(frame) if self.closing => give_back(frame, lent),
             Some(frame) => self.take_large(frame, alone, lent),
             None => self.take_frames(alone, lent),
         }
@@ -513,13 +513,18 @@ impl Client {
         for piece in output {
             match piece {
                 OutPiece::Bytes(bytes) => pieces.push(SendPiece::Owned(bytes)),
-                OutPiece::Records(ReadPiece::Arena { chunk, place, bytes }) => {
-                    pieces.push(SendPiece::Arena { position: index(place), len: index(bytes) });
-                    self.sent.push(ReadPiece::Arena { chunk, place, bytes });
-                }
-                OutPiece::Records(ReadPiece::Cached { buffer, from, bytes }) => {
-                    pieces.push(SendPiece::Shared(Arc::clone(&buffer), index(from)..index(from + bytes)));
-                    self.sent.push(ReadPiece::Cached { buffer, from, bytes });
+                OutPiece::Records(records) => {
+                    pieces.push(match &records.piece {
+                        ReadPiece::Arena { place, bytes, .. } => SendPiece::Arena {
+                            arena: usize::from(records.owner),
+                            position: index(*place),
+                            len: index(*bytes),
+                        },
+                        ReadPiece::Cached { buffer, from, bytes } => {
+                            SendPiece::Shared(Arc::clone(buffer), index(*from)..index(from + bytes))
+                        }
+                    });
+                    self.sent.push(records);
                 }
             }
         }
@@ -546,17 +551,24 @@ impl Client {
     /// Gives back what a connection that is gone still holds.
     pub(super) fn forget(self, lent: &mut Lent<'_>) {
         if let Some(Stalled::Large(frame)) = self.stalled {
-            lent.frames.give(frame);
+            give_back(frame, lent);
         }
         if let Some(frame) = self.held_up {
-            lent.frames.give(frame);
+            give_back(frame, lent);
         }
         lent.shard.change_partial_frames(self.counted_bytes, 0);
         lent.shard.close_connection(self.id);
     }
 }
 
-fn hand_over(shard: &mut Shard<Arena>, id: ConnectionId, frame: &[u8], alone: bool) -> FrameFate {
+/// The buffer is used again, unless another shard still has it: then that frees it.
+fn give_back(frame: Arc<AlignedBuffer>, lent: &mut Lent<'_>) {
+    if let Some(frame) = Arc::into_inner(frame) {
+        lent.frames.give(frame);
+    }
+}
+
+fn hand_over(shard: &mut Shard<Arena>, id: ConnectionId, frame: Inbound<'_>, alone: bool) -> FrameFate {
     if alone { shard.handle_frame_alone(id, frame) } else { shard.handle_frame(id, frame) }
 }
 

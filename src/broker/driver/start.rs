@@ -13,32 +13,35 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::control::{FromShard, ToShard};
-use super::disk::Storage;
-use super::logs::Life;
+use super::disk::{Storage, TaskResult};
+use super::logs::{Life, Lives};
+use super::peers::{Peers, ToPeer, Together};
 use super::rebuild::Rebuild;
 use super::reserve::{self, RESERVE_BYTES, START_BYTES};
-use super::shard_loop::{ShardLoop, Stopped};
+use super::revival::Revived;
+use super::shard_loop::{ShardLoop, StopStep, Stopped};
 use super::stop::Stop;
 use crate::broker::shards::Shard;
 use crate::broker::shards::memory::frame_bytes_max;
-use crate::config::{self, BrokerConfig, Host, ShardCores};
+use crate::config::{self, BrokerConfig, Host, ShardCores, ShardIdle};
 use crate::controller::Controller;
 use crate::controller::state::Command;
-use crate::model::image::Endpoint;
+use crate::model::image::{Endpoint, Image};
+use crate::model::number::wide;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::disk::RealDisk;
 use crate::runtime::mailbox::{Sender, mailbox};
-use crate::runtime::memory::{Arena, BufferPool};
+use crate::runtime::memory::{Arena, BufferPool, Mapping};
+use crate::runtime::mesh::{self, QUEUE_MESSAGES, mesh};
 use crate::runtime::net::Listener;
 use crate::runtime::preflight::{self, DirectoryLock};
 use crate::runtime::ring::{Ring, RingOptions};
 use crate::runtime::signal;
 use crate::runtime::thread::{self, Cpu};
-use crate::runtime::worker::Workers;
+use crate::runtime::waker::Waker;
+use crate::runtime::worker::{WorkClient, Workers};
 use crate::storage::recovery::{Recovered, RecoveryOptions, last_incarnation};
 
-/// Shards that there are, so far.
-pub(super) const SHARDS: u32 = 1;
 /// Connections that may wait to be accepted.
 const BACKLOG: u16 = 1_024;
 /// A port may be in use for so long before a start is refused for it, and is tried so often.
@@ -75,10 +78,13 @@ pub(super) struct Prepared {
     pub(super) disk: RealDisk,
     pub(super) controller: Controller<RealDisk>,
     pub(super) started: Started,
-    cpu: Option<Cpu>,
-    life: Life,
-    /// Taken by the shard.
-    shard: Option<(Arena, Recovered, Vec<Listener>)>,
+    /// Of the shards.
+    cpus: Vec<Cpu>,
+    pub(super) lives: Lives,
+    /// Taken by the shards.
+    parts: Vec<(Arena, Recovered)>,
+    /// Taken by the first one.
+    listeners: Vec<Listener>,
     workers: Workers,
     _lock: DirectoryLock,
     /// The last to go: what ends before it may hang.
@@ -88,13 +94,9 @@ pub(super) struct Prepared {
 /// A shard that runs.
 pub(super) struct RunningShard {
     pub(super) mail: Sender<ToShard>,
+    /// Where it waits for its memory when the logs begin anew.
+    pub(super) revived: mpsc::Sender<Revived>,
     pub(super) thread: JoinHandle<Result<Stopped, Error>>,
-}
-
-impl Prepared {
-    pub(super) fn arena_path(&self) -> PathBuf {
-        self.life.arena_path()
-    }
 }
 
 /// Does everything that can refuse a start.
@@ -111,9 +113,9 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
 
 fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
     let stop = Stop::watch(signal::block()?)?;
-    let cpu = choose_cpu(config)?;
-    let ring_options = RingOptions { cpu, ..RingOptions::default() };
-    preflight::allow_locked_memory(preflight::locked_bytes(&ring_options))?;
+    let cpus = choose_cpus(config)?;
+    let ring_options = RingOptions { cpu: cpus.first().copied(), ..RingOptions::default() };
+    preflight::allow_locked_memory(preflight::locked_bytes(&ring_options) * wide(cpus.len()))?;
     preflight::check_ring(ring_options)?;
     let open_files = preflight::allow_open_files(OPEN_FILES_NEEDED)?;
     let listeners = listen(config)?;
@@ -133,7 +135,7 @@ fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
         directory_id,
         boot_id: preflight::boot_id()?.0.to_be_bytes(),
         incarnation: controller.image().start_count().0,
-        shard_count: SHARDS,
+        shard_count: u32::try_from(cpus.len()).unwrap_or(u32::MAX),
         now_ms: SystemClock.wall_ms(),
         knows_all_topics: controller.knows_all_topics() && !has_lost_starts,
         threads: (config.memory_bytes / RECOVERY_THREAD_MEMORY_BYTES).clamp(1, RECOVERY_THREADS_MAX),
@@ -141,18 +143,20 @@ fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
         seeded_bug: None,
     };
     let (life_config, life_disk) = (Arc::clone(config), disk.clone());
-    let mut life = Life { config: life_config, disk: life_disk, recovery, open_files, has_recovered: false };
+    let mut lives =
+        Lives { config: life_config, disk: life_disk, recovery, open_files, has_recovered: false };
     reserve::keep(&disk, START_BYTES);
-    let (arena, recovered) = life.begin(&controller.image())?;
-    let started =
-        Started { ports, cpus: vec![cpu.map_or(0, |cpu| usize::from(cpu.0))], data: disk.root().to_owned() };
+    let parts = lives.begin(&controller.image())?;
+    let shown = cpus.iter().map(|cpu| usize::from(cpu.0)).collect();
+    let started = Started { ports, cpus: shown, data: disk.root().to_owned() };
     Ok(Prepared {
         disk,
         controller,
         started,
-        cpu,
-        life,
-        shard: Some((arena, recovered, listeners)),
+        cpus,
+        lives,
+        parts,
+        listeners,
         workers: Workers::start(JOBS_MAX, &[])?,
         _lock: lock,
         stop,
@@ -172,16 +176,35 @@ fn register_later_start(controller: &mut Controller<RealDisk>, last: u64) -> Res
     Err(Error::MetadataLost { last })
 }
 
-/// The CPU that the shard is pinned to: the one named, else the first that the process may use.
-fn choose_cpu(config: &BrokerConfig) -> Result<Option<Cpu>, Error> {
+/// The CPU of each shard: those that are named, else of those that the process may use.
+fn choose_cpus(config: &BrokerConfig) -> Result<Vec<Cpu>, Error> {
     let allowed = thread::process_cpus()?;
-    match config.shard_cores {
-        ShardCores::Auto => Ok(allowed.first().copied()),
-        ShardCores::Cpu(wanted) => {
-            let found = allowed.iter().find(|cpu| u32::from(cpu.0) == wanted);
-            found.copied().map(Some).ok_or(Error::CpuNotAllowed { wanted })
+    let spins = config.shard_idle == ShardIdle::Spin;
+    let cpus: Vec<Cpu> = match &config.shard_cores {
+        ShardCores::Auto => allowed.first().copied().into_iter().collect(),
+        ShardCores::Count(count) => allowed.iter().cycle().take(usize::from(*count)).copied().collect(),
+        ShardCores::Cpus(wanted) => {
+            let find = |&wanted: &u16| {
+                allowed.iter().find(|cpu| cpu.0 == wanted).copied().ok_or(Error::CpuNotAllowed { wanted })
+            };
+            wanted.iter().map(find).collect::<Result<_, _>>()?
         }
+    };
+    let (count, count_max) = (cpus.len(), config.shard_count_max());
+    if count > count_max {
+        return Err(Error::TooManyShards { count, count_max, memory_bytes: config.memory_bytes });
     }
+    if count > allowed.len() {
+        tracing::warn!(
+            shards = count,
+            cpus = allowed.len(),
+            "shards share CPUs: each is slower than one of its own"
+        );
+    }
+    if spins && count >= allowed.len() {
+        return Err(Error::NoCpuForControl { count });
+    }
+    Ok(cpus)
 }
 
 fn listen(config: &BrokerConfig) -> Result<Vec<Listener>, Error> {
@@ -264,75 +287,141 @@ fn random() -> Result<Box<dyn FnMut() -> [u8; 16] + Send>, Error> {
     }))
 }
 
-/// Starts the shard's thread and waits until it serves.
-pub(super) fn start_shard(
+/// What a shard's thread tells before it opens its log.
+struct Ready {
+    mail: Sender<ToShard>,
+    waker: Waker,
+    revived: mpsc::Sender<Revived>,
+}
+
+/// What it is told then.
+struct Begin {
+    workers: WorkClient<TaskResult>,
+    /// Of all shards, in order.
+    wakers: Vec<Waker>,
+}
+
+/// Starts the shards' threads and waits until they serve.
+pub(super) fn start_shards(
     prepared: &mut Prepared,
+    to_control: &Sender<FromShard>,
+) -> Result<Vec<RunningShard>, Error> {
+    let parts = std::mem::take(&mut prepared.parts);
+    let arenas: Vec<_> = parts.iter().map(|(arena, _)| Arc::clone(arena.mapping())).collect();
+    let together = Arc::new(Together::of(parts.len()));
+    let mut starting = Vec::new();
+    let ends = mesh(parts.len(), QUEUE_MESSAGES);
+    for ((number, part), (mesh, &cpu)) in (0..).zip(parts).zip(ends.into_iter().zip(&prepared.cpus)) {
+        let seed = Seed {
+            number,
+            part,
+            mesh,
+            cpu,
+            arenas: arenas.clone(),
+            listeners: if number == 0 { std::mem::take(&mut prepared.listeners) } else { Vec::new() },
+            image: prepared.controller.image(),
+            life: prepared.lives.of_shard(number),
+            to_control: to_control.clone(),
+            together: Arc::clone(&together),
+        };
+        let (ready, is_ready) = mpsc::channel();
+        let (begin, begins) = mpsc::channel();
+        let thread = thread::spawn(&format!("ringlog-shard-{number}"), move || {
+            let ended = seed.to_control.clone();
+            let result = seed.run(&ready, &begins);
+            let _ = ended.send(FromShard::Ended);
+            result
+        })?;
+        starting.push((thread, is_ready, begin));
+    }
+    let mut running = Vec::new();
+    let mut begins = Vec::new();
+    let mut wakers = Vec::new();
+    for (thread, is_ready, begin) in starting {
+        let Ok(Ready { mail, waker, revived }) = is_ready.recv() else {
+            // The others end when what they wait for is dropped.
+            return Err(match thread.join() {
+                Ok(Err(error)) => error,
+                _ => Error::ShardEnded,
+            });
+        };
+        begins.push((begin, prepared.workers.client(waker.clone())));
+        wakers.push(waker);
+        running.push(RunningShard { mail, revived, thread });
+    }
+    for (begin, workers) in begins {
+        let _ = begin.send(Begin { workers, wakers: wakers.clone() });
+    }
+    Ok(running)
+}
+
+/// All that a shard's thread is given.
+struct Seed<A> {
+    number: u16,
+    part: (Arena, Recovered),
+    mesh: mesh::Endpoint<ToPeer>,
+    cpu: Cpu,
+    /// The memory of all shards, in order.
+    arenas: Vec<A>,
+    listeners: Vec<Listener>,
+    image: Arc<Image>,
+    life: Life,
     to_control: Sender<FromShard>,
-) -> Result<RunningShard, Error> {
-    let Some((arena, recovered, listeners)) = prepared.shard.take() else { return Err(Error::ShardEnded) };
-    let (ready, is_ready) = mpsc::channel();
-    let image = prepared.controller.image();
-    let life = prepared.life.clone();
-    let cpu = prepared.cpu;
-    let workers = &prepared.workers;
-    let (client_sender, client_receiver) = mpsc::channel();
-    let thread = thread::spawn("ringlog-shard-0", move || {
-        let ended = to_control.clone();
-        let result = (|| {
-            if let Some(cpu) = cpu {
-                thread::pin(cpu)?;
-            }
-            let mut ring = Ring::new(RingOptions { cpu, ..RingOptions::default() })?;
-            ring.attach_arena(Arc::clone(arena.mapping()));
-            let (mail, from_control) = mailbox(MAIL_MAX, ring.waker());
-            let _ = ready.send((mail, ring.waker()));
-            let workers = client_receiver.recv().map_err(|_| Error::ShardEnded)?;
-            let mut storage = Storage::new(life.disk.clone(), workers);
-            let now_ms = super::shard_loop::read_clocks().steady_ms;
-            let rebuild = Rebuild::after_start(&recovered, &life.disk, now_ms);
-            let (log, partitions) =
-                life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
-            let config = Arc::clone(&life.config);
-            let frames = BufferPool::new(frame_bytes_max(&config));
-            let shard_loop = ShardLoop {
-                shard: Shard::new(log, Arc::clone(&config), image, partitions),
-                ring,
-                storage,
-                listeners: listeners.into_iter().map(Rc::new).collect(),
-                from_control,
-                to_control,
-                frames,
-                config,
-                clients: Vec::new(),
-                client_count: 0,
-                accept_again: Vec::new(),
-                next_idle_check_ms: now_ms,
-                stop_deadline_ms: None,
-                now_ms,
-                unsent: VecDeque::new(),
-                life,
-                rebuild,
-                spare: Vec::new(),
-                waiting: VecDeque::new(),
-                held_up: VecDeque::new(),
-                let_through: None,
-                next_relief_ms: i64::MAX,
-                last_turn_ms: now_ms,
-            };
-            shard_loop.run()
-        })();
-        let _ = ended.send(FromShard::Ended);
-        result
-    })?;
-    match is_ready.recv() {
-        Ok((mail, waker)) => {
-            let _ = client_sender.send(workers.client(waker));
-            Ok(RunningShard { mail, thread })
+    together: Arc<Together>,
+}
+
+impl Seed<Arc<Mapping>> {
+    /// The thread from its beginning to its end.
+    fn run(self, ready: &mpsc::Sender<Ready>, begins: &mpsc::Receiver<Begin>) -> Result<Stopped, Error> {
+        let Self { number, part: (arena, recovered), mut mesh, cpu, arenas, listeners, image, life, .. } =
+            self;
+        thread::pin(cpu)?;
+        let mut ring = Ring::new(RingOptions { cpu: Some(cpu), ..RingOptions::default() })?;
+        ring.attach_arenas(usize::from(number), arenas);
+        let (mail, from_control) = mailbox(MAIL_MAX, ring.waker());
+        let (revived, revives) = mpsc::channel();
+        let _ = ready.send(Ready { mail, waker: ring.waker(), revived });
+        let Begin { workers, wakers } = begins.recv().map_err(|_| Error::ShardEnded)?;
+        for (other, waker) in wakers.into_iter().enumerate() {
+            mesh.set_waker(other, waker);
         }
-        Err(_) => match thread.join() {
-            Ok(Err(error)) => Err(error),
-            _ => Err(Error::ShardEnded),
-        },
+        let mut storage = Storage::new(life.disk.clone(), workers);
+        let now_ms = super::shard_loop::read_clocks().steady_ms;
+        let rebuild = Rebuild::after_start(&recovered, &life.disk, now_ms);
+        let (log, partitions) =
+            life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
+        let config = Arc::clone(&life.config);
+        let frames = BufferPool::new(frame_bytes_max(&config));
+        let shard_loop = ShardLoop {
+            shard: Shard::new(log, Arc::clone(&config), image, partitions),
+            ring,
+            storage,
+            listeners: listeners.into_iter().map(Rc::new).collect(),
+            from_control,
+            to_control: self.to_control,
+            revives,
+            peers: Peers::new(mesh),
+            together: self.together,
+            stop_step: StopStep::Finishing,
+            frames,
+            config,
+            clients: Vec::new(),
+            client_count: 0,
+            accept_again: Vec::new(),
+            next_idle_check_ms: now_ms,
+            stop_deadline_ms: None,
+            now_ms,
+            unsent: VecDeque::new(),
+            life,
+            rebuild,
+            spare: Vec::new(),
+            waiting: VecDeque::new(),
+            held_up: VecDeque::new(),
+            let_through: None,
+            next_relief_ms: i64::MAX,
+            last_turn_ms: now_ms,
+        };
+        shard_loop.run()
     }
 }
 

@@ -60,7 +60,8 @@ fn connection(id: ConnectionId) -> u64 {
 
 fn parse(body: u64) -> ConnectionId {
     let low = |value: u64| u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0);
-    ConnectionId { index: low(body), generation: low(body >> 32) }
+    // Completions are of the ring's own shard; only the place and the generation tell connections apart there.
+    ConnectionId { shard: 0, index: low(body), generation: low(body >> 32) }
 }
 
 #[cfg(test)]
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn tokens_read_back() {
-        let id = ConnectionId { index: 77, generation: 12345 };
+        let id = ConnectionId { shard: 0, index: 77, generation: 12345 };
         for token in [
             Token::Accept(3),
             Token::Receive(id),
@@ -79,7 +80,7 @@ mod tests {
         ] {
             assert_eq!(Token::decode(token.encode()), token);
         }
-        let wrapped = ConnectionId { index: 77, generation: u32::MAX };
+        let wrapped = ConnectionId { shard: 3, index: 77, generation: u32::MAX };
         let Token::Send(seen) = Token::decode(Token::Send(wrapped).encode()) else { panic!() };
         assert!(is_same(seen, wrapped));
     }

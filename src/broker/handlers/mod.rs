@@ -6,6 +6,7 @@ pub mod data;
 pub mod groups;
 pub mod topics;
 
+use super::connection::frames::Inbound;
 use super::shards::{ConnectionId, RequestId, Shard};
 use crate::model::limits::DECODE_ALLOCATION_BYTES_MAX;
 use crate::protocol::kafka::header::RequestHeader;
@@ -28,7 +29,8 @@ pub enum Fate {
 }
 
 /// Reads a request and answers it, now or later.
-pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, frame: &[u8]) -> Fate {
+pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, inbound: Inbound<'_>) -> Fate {
+    let frame = inbound.bytes();
     let mut reader = Reader::new(frame);
     let Ok(header) = RequestHeader::decode(&mut reader) else { return Fate::Close };
     let (api_key, api_version) = (header.api_key, header.api_version);
@@ -43,7 +45,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, fr
     let id = RequestId { connection, request, api_key, api_version, correlation_id };
     let Some(body) = frame.get(body_start..) else { return Fate::Close };
     match api_key {
-        ApiKey::Produce => data::produce::handle(shard, id, body),
+        ApiKey::Produce => data::produce::handle(shard, id, body, inbound),
         ApiKey::Fetch => with(shard, id, body, data::fetch::handle),
         ApiKey::ListOffsets => with(shard, id, body, data::list_offsets::handle),
         ApiKey::InitProducerId => with(shard, id, body, data::init_producer_id::handle),

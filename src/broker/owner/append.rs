@@ -38,6 +38,8 @@ pub struct Append {
     pub next: usize,
     /// Parts whose batches are not yet acknowledged.
     pub outstanding: u32,
+    /// Of a share of a larger request: where its parts stand there. Empty: it is a whole one.
+    pub places: Vec<u32>,
 }
 
 /// One topic of a request: by name until version 12, by id from 13.
@@ -94,6 +96,12 @@ impl AppendPart {
         }
     }
 
+    /// The part, which leaves an empty one behind.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(None, self.index, Batch::Refused))
+    }
+
     /// The part has come to nothing.
     pub fn refuse(&mut self, error: ErrorCode, message: Option<String>) {
         self.error = error;
@@ -116,6 +124,7 @@ impl Append {
             names: String::new(),
             next: 0,
             outstanding: 0,
+            places: Vec::new(),
         }
     }
 
@@ -209,6 +218,14 @@ impl Append {
         self.next >= self.parts.len()
     }
 
+    /// What has not been appended will not be.
+    pub fn refuse_rest(&mut self, error: ErrorCode) {
+        for part in self.parts.iter_mut().skip(self.next).filter(|part| part.error.is_none()) {
+            part.refuse(error, None);
+        }
+        self.next = self.parts.len();
+    }
+
     /// Its time is up: whether what is in the log will be acknowledged is not known; what waits for room is forgotten.
     pub fn expire(&mut self) {
         for (place, part) in self.parts.iter_mut().enumerate() {
@@ -226,6 +243,7 @@ impl Append {
         self.names.clear();
         self.next = 0;
         self.outstanding = 0;
+        self.places.clear();
         self.parts.capacity() <= SPARE_PARTS_MAX && self.names.capacity() <= SPARE_NAME_BYTES_MAX
     }
 }

@@ -1,5 +1,7 @@
 //! Fetches: batches from an offset on, or a wait for them (KIP-74 limits).
 
+use std::ops::Range;
+
 use super::{Answer, Owner};
 use crate::broker::purgatory::fetch::{FetchOutcome, FetchPart, FetchTopicPart, PendingFetch, Waited};
 use crate::broker::shards::ConnectionId;
@@ -38,6 +40,9 @@ pub(super) fn fetch<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetc
                 Some(slot) => part.slot = (part.error == ErrorCode::None.code()).then_some(slot),
             }
         }
+    }
+    if owner.is_stopping {
+        return give_up(owner, fetch);
     }
     try_answer(owner, fetch);
 }
@@ -80,7 +85,8 @@ fn gather<M: ArenaMemory>(
 /// Answers the fetch if it has enough, has an error to tell, or its time is up; else it waits.
 fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
     let (parts, gathered) = gather(owner, &fetch);
-    let expired = owner.now.steady_ms >= fetch.deadline_ms;
+    let is_late = owner.now.steady_ms >= fetch.deadline_ms;
+    let expired = is_late || fetch.is_hastened;
     // Data that is on its way from the disk is worth a wait even at the deadline, unless there is some already.
     let waits_for_disk = gathered.pending && gathered.bytes == 0 && !gathered.urgent;
     let enough = gathered.bytes >= fetch.bytes_min.min(gathered.bytes_max) && gathered.bytes > 0
@@ -88,7 +94,7 @@ fn try_answer<M: ArenaMemory>(owner: &mut Owner<M>, mut fetch: PendingFetch) {
     if waits_for_disk || !(enough || gathered.urgent || expired) {
         owner.log.put_back(gathered.pieces);
         let bytes: Vec<u64> = parts.iter().map(|part| records_bytes(part.records.as_ref())).collect();
-        if expired {
+        if is_late {
             fetch.deadline_ms = i64::MAX;
         }
         fetch.reading = gathered.reading;
@@ -105,7 +111,9 @@ fn answer<M: ArenaMemory>(
     gathered: Gathered,
 ) {
     let pieces = owner.lend(gathered.pieces);
-    owner.answers.push_back(Answer::Fetched(fetch, FetchOutcome { parts, pieces }));
+    let ends = gathered.urgent || fetch.bytes_min == 0 || owner.now.steady_ms >= fetch.deadline_ms;
+    let outcome = FetchOutcome { parts, pieces, bytes: gathered.bytes, ends };
+    owner.answers.push_back(Answer::Fetched(fetch, outcome));
 }
 
 /// Takes note of what each partition gave, so that an append to one does not make all be looked at again.
@@ -133,11 +141,20 @@ fn tell_pressed<M: ArenaMemory>(owner: &mut Owner<M>, was_pressed: bool) {
     }
 }
 
-/// Answers the fetches of the connection before that request with what there is.
-pub(super) fn hasten<M: ArenaMemory>(owner: &mut Owner<M>, connection: ConnectionId, before: u64) {
-    for fetch in owner.fetches.take_of(connection, before) {
-        let (parts, gathered) = gather(owner, &fetch);
-        answer(owner, fetch, parts, gathered);
+/// Answers these fetches of the connection with what there is.
+pub(super) fn hasten<M: ArenaMemory>(
+    owner: &mut Owner<M>,
+    connection: ConnectionId,
+    requests: Range<u64>,
+    ends: bool,
+) {
+    for mut fetch in owner.fetches.take_of(connection, requests) {
+        if ends {
+            give_up(owner, fetch);
+        } else {
+            fetch.is_hastened = true;
+            try_answer(owner, fetch);
+        }
     }
 }
 
@@ -317,9 +334,14 @@ pub(super) fn handle_released<M: ArenaMemory>(owner: &mut Owner<M>) {
 /// Answers all fetches with what there is, whatever is still on its way from the disk.
 pub(super) fn give_up_all<M: ArenaMemory>(owner: &mut Owner<M>) {
     while let Some(fetch) = owner.fetches.poll_expired(i64::MAX) {
-        let (parts, gathered) = gather(owner, &fetch);
-        answer(owner, fetch, parts, gathered);
+        give_up(owner, fetch);
     }
+}
+
+fn give_up<M: ArenaMemory>(owner: &mut Owner<M>, fetch: PendingFetch) {
+    let (parts, mut gathered) = gather(owner, &fetch);
+    gathered.urgent = true;
+    answer(owner, fetch, parts, gathered);
 }
 
 /// Answers fetches whose time is up, with whatever there is.

@@ -6,16 +6,18 @@
 
 pub mod append;
 mod fetch;
+mod frame;
 mod list_offsets;
 pub mod partitions;
 mod produce;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use self::append::Append;
 use self::partitions::Partitions;
-use super::connection::OutPiece;
+use super::connection::{LentPiece, OutPiece};
 use super::purgatory::fetch::{FetchOutcome, Fetches, PendingFetch};
 use super::purgatory::list_offsets::{Lists, PendingList};
 use super::purgatory::produce::{PendingId, Produces};
@@ -31,6 +33,7 @@ use crate::storage::operation::{Completion, Operation};
 use crate::storage::shard::{Event, ReadPiece, ShardLog};
 
 pub use fetch::REPLY_BYTES_MIN;
+pub use frame::Frame;
 
 /// Pieces of a reply up to this size are copied out of the arena. Unit: bytes.
 const COPIED_BYTES_MAX: usize = 8 << 10;
@@ -42,20 +45,35 @@ const REPLY_SHARE: u64 = 2;
 /// What a connection's side asks of the partitions' side.
 #[derive(Debug)]
 pub enum Ask<'f> {
-    /// Append these batches of this body.
-    Append(Box<Append>, &'f [u8]),
-    /// Go on with what had found no room; the frame, as before.
+    /// Append these batches of this frame.
+    Append(Box<Append>, Frame<'f>),
+    /// Go on with what had found no room; the frame, as before. Of the same shard's connections only.
     Resume(PendingId, &'f [u8]),
     /// Nobody waits for it any more.
     Abandon(PendingId),
     Fetch(PendingFetch),
-    /// Answer what the connection has asked before this request with what there is: replies behind it hold what others want.
-    Hasten(ConnectionId, u64),
+    /// Answer these requests of the connection with what there is. With `ends` nobody waits for more of them.
+    Hasten {
+        connection: ConnectionId,
+        requests: Range<u64>,
+        ends: bool,
+    },
     ListOffsets(PendingList),
     /// The connection is gone; its appends stay until they are acknowledged, since they are in the log.
     Forget(ConnectionId),
     /// Records of a reply have been sent, or never will be; nothing else has them now.
     Release(Vec<ReadPiece>),
+}
+
+/// Who is to hear an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The shard of this number, whose connection has asked.
+    One(u16),
+    /// The connections of the owner's own shard.
+    Own,
+    /// Every shard.
+    All,
 }
 
 /// What the connection's side must hear.
@@ -75,12 +93,59 @@ pub enum Answer {
     Listed(PendingList),
 }
 
+impl Answer {
+    #[must_use]
+    pub const fn audience(&self) -> Audience {
+        match self {
+            Self::Appended(append) => Audience::One(append.request.connection.shard),
+            Self::Fetched(fetch, _) => Audience::One(fetch.request.connection.shard),
+            Self::Listed(list) => Audience::One(list.request.connection.shard),
+            Self::Stalled(..) | Self::Room => Audience::Own,
+            Self::Offline(_) | Self::Pressed => Audience::All,
+        }
+    }
+
+    /// The same for another shard, if it is for all.
+    #[must_use]
+    pub const fn again(&self) -> Option<Self> {
+        match self {
+            Self::Offline(partition) => Some(Self::Offline(*partition)),
+            Self::Pressed => Some(Self::Pressed),
+            _ => None,
+        }
+    }
+}
+
+impl Ask<'_> {
+    /// The same, which needs nothing of the asker's any more.
+    #[must_use]
+    pub fn into_static(self) -> Ask<'static> {
+        match self {
+            Self::Append(append, frame) => Ask::Append(append, frame.into_static()),
+            Self::Resume(pending, _) | Self::Abandon(pending) => Ask::Abandon(pending),
+            Self::Fetch(fetch) => Ask::Fetch(fetch),
+            Self::Hasten { connection, requests, ends } => Ask::Hasten { connection, requests, ends },
+            Self::ListOffsets(list) => Ask::ListOffsets(list),
+            Self::Forget(connection) => Ask::Forget(connection),
+            Self::Release(pieces) => Ask::Release(pieces),
+        }
+    }
+
+    /// Whether an answer follows to whoever asks.
+    #[must_use]
+    pub const fn wants_answer(&self) -> bool {
+        matches!(self, Self::Append(..) | Self::Fetch(_) | Self::ListOffsets(_))
+    }
+}
+
 /// See the module.
 pub struct Owner<M> {
     log: ShardLog<M>,
     config: Arc<BrokerConfig>,
     partitions: Partitions,
     produces: Produces,
+    /// Of connections of other shards: appends that wait for room, in order, with their frames.
+    afar: BTreeMap<ConnectionId, VecDeque<(PendingId, Frame<'static>)>>,
     fetches: Fetches,
     lists: Lists,
     /// When this turn began.
@@ -91,6 +156,10 @@ pub struct Owner<M> {
     copied_bytes_left: u64,
     /// Everything is refused until the log has begun anew.
     begins_anew: bool,
+    /// Nobody waits for data any more.
+    is_stopping: bool,
+    /// Nothing is appended any more.
+    is_closing: bool,
     answers: VecDeque<Answer>,
 }
 
@@ -108,12 +177,15 @@ impl<M: ArenaMemory> Owner<M> {
             config,
             partitions,
             produces: Produces::default(),
+            afar: BTreeMap::new(),
             fetches: Fetches::default(),
             lists: Lists::default(),
             now: Now::default(),
             pinned_bytes: 0,
             copied_bytes_left: u64::MAX,
             begins_anew: false,
+            is_stopping: false,
+            is_closing: false,
             answers,
         }
     }
@@ -128,13 +200,14 @@ impl<M: ArenaMemory> Owner<M> {
     /// Takes a message. What there is to say to it comes out of [`Self::poll_answer`], now or later.
     pub fn handle(&mut self, ask: Ask<'_>) {
         match ask {
-            Ask::Append(append, body) => produce::append(self, append, body),
+            Ask::Append(append, frame) => produce::append(self, append, frame),
             Ask::Resume(pending, frame) => produce::resume(self, pending, frame),
-            Ask::Hasten(connection, before) => fetch::hasten(self, connection, before),
+            Ask::Hasten { connection, requests, ends } => fetch::hasten(self, connection, requests, ends),
             Ask::Abandon(pending) => drop(self.produces.remove(pending)),
             Ask::Fetch(fetch) => fetch::fetch(self, fetch),
             Ask::ListOffsets(list) => list_offsets::list(self, list),
             Ask::Forget(connection) => {
+                produce::forget_afar(self, connection);
                 self.fetches.forget(connection);
                 self.lists.forget(connection);
             }
@@ -170,7 +243,10 @@ impl<M: ArenaMemory> Owner<M> {
                     fetch::handle_read(self, slot);
                     list_offsets::handle_ready(self, slot);
                 }
-                Event::Room => self.answers.push_back(Answer::Room),
+                Event::Room => {
+                    self.answers.push_back(Answer::Room);
+                    produce::resume_afar(self);
+                }
                 Event::Truncated(slot) => fetch::handle_ready(self, slot),
             }
         }
@@ -273,10 +349,17 @@ impl<M: ArenaMemory> Owner<M> {
         self.log.poll_operation()
     }
 
-    /// Everything in the logs is written and sealed, and who waits for data gets what there is.
-    pub fn begin_stop(&mut self) {
-        self.log.begin_close();
+    /// Who waits for data gets what there is, from now on at once.
+    pub fn stop_waiting(&mut self) {
+        self.is_stopping = true;
         fetch::give_up_all(self);
+    }
+
+    /// Everything in the logs is written and sealed.
+    pub fn begin_close(&mut self) {
+        self.is_closing = true;
+        self.log.begin_close();
+        produce::refuse_afar(self);
     }
 
     /// Whether everything is sealed, and every search is over.
@@ -324,7 +407,7 @@ impl<M: ArenaMemory> Owner<M> {
                 self.log.release([piece]);
             } else {
                 self.pinned_bytes += arena_bytes(&piece);
-                lent.push(OutPiece::Records(piece));
+                lent.push(OutPiece::Records(LentPiece { owner: self.partitions.place().number, piece }));
             }
         }
         lent

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Owner;
 use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::model::image::{Image, TopicImage};
-use crate::model::{PartitionIndex, TopicId, TopicPartition};
+use crate::model::{PartitionIndex, ShardPlace, TopicId, TopicPartition};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::PartitionSlot;
 use crate::storage::partition::LogConfig;
@@ -15,6 +15,7 @@ use crate::storage::partition::LogConfig;
 /// Partitions by topic. Looked up per request, never walked in hash order.
 #[derive(Debug, Default)]
 pub struct Partitions {
+    place: ShardPlace,
     topics: HashMap<TopicId, TopicSlots, BuildHasherDefault<TopicIdHasher>>,
 }
 
@@ -38,13 +39,26 @@ impl Hasher for TopicIdHasher {
 
 #[derive(Debug)]
 struct TopicSlots {
-    slots: Vec<PartitionSlot>,
+    /// By the numbers of the partitions; `None`: another shard's.
+    slots: Vec<Option<PartitionSlot>>,
     topic: Arc<TopicImage>,
     min_insync_replicas: u32,
 }
 
 impl Partitions {
-    /// Where the partition is; `None` if the topic or the partition is not known here.
+    /// Those of the shard at this place; none yet.
+    #[must_use]
+    pub fn of(place: ShardPlace) -> Self {
+        Self { place, ..Self::default() }
+    }
+
+    /// Which shard's they are.
+    #[must_use]
+    pub const fn place(&self) -> ShardPlace {
+        self.place
+    }
+
+    /// Where the partition is; `None` if the topic or the partition is not known here, or another shard's.
     #[must_use]
     pub fn slot(&self, topic: TopicId, partition: i32) -> Option<PartitionSlot> {
         self.find(topic, partition).map(|(slot, _)| slot)
@@ -55,11 +69,16 @@ impl Partitions {
     pub fn find(&self, topic: TopicId, partition: i32) -> Option<(PartitionSlot, u32)> {
         let known = self.topics.get(&topic)?;
         let slot = known.slots.get(usize::try_from(partition).ok()?)?;
-        Some((*slot, known.min_insync_replicas))
+        Some(((*slot)?, known.min_insync_replicas))
     }
 
-    /// Takes a topic whose partitions have these slots, in order.
-    pub fn insert(&mut self, broker: &BrokerConfig, topic: Arc<TopicImage>, slots: Vec<PartitionSlot>) {
+    /// Takes a topic whose partitions have these slots, in order; those of other shards have none here.
+    pub fn insert(
+        &mut self,
+        broker: &BrokerConfig,
+        topic: Arc<TopicImage>,
+        slots: Vec<Option<PartitionSlot>>,
+    ) {
         let min_insync_replicas = config_of(broker, &topic).min_insync_replicas;
         self.topics.insert(topic.id, TopicSlots { slots, topic, min_insync_replicas });
     }
@@ -77,13 +96,15 @@ pub(super) fn follow<M: ArenaMemory>(owner: &mut Owner<M>, old: &Image, image: &
         }
         let config = log_config_of(&owner.config, topic);
         let mut slots = known.map(|known| known.slots.clone()).unwrap_or_default();
-        for &slot in &slots {
+        for &slot in slots.iter().flatten() {
             owner.log.set_config(slot, config);
         }
         for partition in topic.partitions().skip(slots.len()) {
             let id = TopicPartition { topic_id: topic.id, partition };
             let leader_epoch = image.leader_epoch(topic);
-            slots.push(owner.log.create_partition(id, folder_of(topic, partition), config, leader_epoch));
+            let is_ours = owner.partitions.place.owns(topic.id, partition.0);
+            let create = || owner.log.create_partition(id, folder_of(topic, partition), config, leader_epoch);
+            slots.push(is_ours.then(create));
         }
         owner.partitions.insert(&owner.config, Arc::clone(topic), slots);
     }
@@ -95,7 +116,7 @@ fn delete<'i, M: ArenaMemory>(owner: &mut Owner<M>, topics: impl Iterator<Item =
         let known = owner.partitions.topics.remove(&topic.id);
         for (partition, slot) in known.into_iter().flat_map(|known| known.slots).enumerate() {
             // Unique, since a topic id is: a partition of the same name may follow at once.
-            gone.push((slot, format!(".deleted-{}-{partition}", topic.id)));
+            gone.extend(slot.map(|slot| (slot, format!(".deleted-{}-{partition}", topic.id))));
         }
     }
     let slots: Vec<PartitionSlot> = gone.iter().map(|&(slot, _)| slot).collect();

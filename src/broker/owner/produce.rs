@@ -1,8 +1,11 @@
 //! Appends, in the order in which they come, and their acknowledgement.
 
+use std::collections::VecDeque;
+
 use super::append::{Append, AppendPart, Batch};
-use super::{Answer, Owner};
+use super::{Answer, Frame, Owner};
 use crate::broker::purgatory::produce::PendingId;
+use crate::broker::shards::ConnectionId;
 use crate::model::error_code::ErrorCode;
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::PartitionSlot;
@@ -11,27 +14,100 @@ use crate::storage::partition::producers::SequenceError;
 use crate::storage::shard::AppendError;
 
 /// Appends all parts: the answer goes out now, or when the last part is acknowledged.
-pub(super) fn append<M: ArenaMemory>(owner: &mut Owner<M>, append: Box<Append>, body: &[u8]) {
-    append_rest(owner, None, append, body);
+pub(super) fn append<M: ArenaMemory>(owner: &mut Owner<M>, append: Box<Append>, frame: Frame<'_>) {
+    let connection = append.request.connection;
+    match frame {
+        Frame::Lent(_) => {
+            let body = frame.body(append.body_bytes);
+            if let Some(pending) = append_rest(owner, None, append, body) {
+                owner.answers.push_back(Answer::Stalled(connection, pending));
+            }
+        }
+        frame => append_afar(owner, connection, append, frame.into_static()),
+    }
+}
+
+/// The same for a connection of another shard, which goes on sending: what comes behind an append that waits for room waits too.
+fn append_afar<M: ArenaMemory>(
+    owner: &mut Owner<M>,
+    connection: ConnectionId,
+    mut append: Box<Append>,
+    frame: Frame<'static>,
+) {
+    if owner.is_closing {
+        append.refuse_rest(ErrorCode::NotLeaderOrFollower);
+        return owner.answers.push_back(Answer::Appended(append));
+    }
+    if let Some(waiting) = owner.afar.get_mut(&connection) {
+        waiting.push_back((owner.produces.insert(append), frame));
+        return;
+    }
+    let body = frame.body(append.body_bytes);
+    if let Some(pending) = append_rest(owner, None, append, body) {
+        owner.afar.insert(connection, VecDeque::from([(pending, frame)]));
+    }
+}
+
+/// There may be room for appends of connections of other shards.
+pub(super) fn resume_afar<M: ArenaMemory>(owner: &mut Owner<M>) {
+    for (connection, mut waiting) in std::mem::take(&mut owner.afar) {
+        while let Some((pending, frame)) = waiting.pop_front() {
+            // Its time may be up: it has been answered then.
+            let Some(append) = owner.produces.lend(pending) else { continue };
+            let body = frame.body(append.body_bytes);
+            if append_rest(owner, Some(pending), append, body).is_some() {
+                waiting.push_front((pending, frame));
+                break;
+            }
+        }
+        if !waiting.is_empty() {
+            owner.afar.insert(connection, waiting);
+        }
+    }
+}
+
+/// There will be no room: what waits for it is refused, and what of the same requests is in the log is acknowledged in time.
+pub(super) fn refuse_afar<M: ArenaMemory>(owner: &mut Owner<M>) {
+    for (pending, _) in std::mem::take(&mut owner.afar).into_values().flatten() {
+        let Some(mut append) = owner.produces.lend(pending) else { continue };
+        append.refuse_rest(ErrorCode::NotLeaderOrFollower);
+        if append.acks != 0 && append.outstanding > 0 {
+            let first_new = append.parts.len();
+            owner.produces.put_back(pending, append, first_new);
+        } else {
+            owner.produces.remove_lent(pending, &append);
+            owner.answers.push_back(Answer::Appended(append));
+        }
+    }
+}
+
+/// The connection is gone: what of it has not been appended is forgotten.
+pub(super) fn forget_afar<M: ArenaMemory>(owner: &mut Owner<M>, connection: ConnectionId) {
+    for (pending, _) in owner.afar.remove(&connection).into_iter().flatten() {
+        drop(owner.produces.remove(pending));
+    }
 }
 
 /// Goes on with a request that had found no room. `frame` is the whole frame, as before.
 pub(super) fn resume<M: ArenaMemory>(owner: &mut Owner<M>, pending: PendingId, frame: &[u8]) {
     // Its time may have been up before there was room: it has been answered then.
     let Some(append) = owner.produces.lend(pending) else { return };
-    let body = frame.len().checked_sub(append.body_bytes).and_then(|start| frame.get(start..));
-    append_rest(owner, Some(pending), append, body.unwrap_or_default());
+    let connection = append.request.connection;
+    let body = Frame::Lent(frame);
+    let body = body.body(append.body_bytes);
+    if let Some(pending) = append_rest(owner, Some(pending), append, body) {
+        owner.answers.push_back(Answer::Stalled(connection, pending));
+    }
 }
 
-/// Appends what has not been appended.
+/// Appends what has not been appended. Returns its name if there is no room for some of it.
 fn append_rest<M: ArenaMemory>(
     owner: &mut Owner<M>,
     pending: Option<PendingId>,
     mut append: Box<Append>,
     body: &[u8],
-) {
-    let first_new = append.next;
-    let (acks, connection) = (append.acks, append.request.connection);
+) -> Option<PendingId> {
+    let (first_new, acks) = (append.next, append.acks);
     let mut stalled = false;
     while let Some(part) = append.parts.get_mut(append.next) {
         if append_part(owner, acks, part, body).is_err() {
@@ -49,15 +125,13 @@ fn append_rest<M: ArenaMemory>(
             }
             None => owner.produces.insert(append),
         };
-        if stalled {
-            owner.answers.push_back(Answer::Stalled(connection, pending));
-        }
-        return;
+        return stalled.then_some(pending);
     }
     if let Some(pending) = pending {
         owner.produces.remove_lent(pending, &append);
     }
     owner.answers.push_back(Answer::Appended(append));
+    None
 }
 
 /// There is no room for the batch now.
@@ -154,9 +228,14 @@ pub(super) fn handle_deleted<M: ArenaMemory>(owner: &mut Owner<M>, slot: Partiti
 
 /// Answers requests whose time is up.
 pub(super) fn handle_time<M: ArenaMemory>(owner: &mut Owner<M>) {
+    let mut has_expired = false;
     while let Some(expired) = owner.produces.poll_expired(owner.now.steady_ms) {
+        has_expired = true;
         // Its frame may be among those that wait for room, and is not needed any more.
         owner.answers.push_back(Answer::Room);
         owner.answers.push_back(Answer::Appended(expired));
+    }
+    if has_expired {
+        resume_afar(owner);
     }
 }

@@ -1,6 +1,7 @@
 //! Fetch requests that wait for data, for the disk, or for their time to be up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::broker::connection::OutPiece;
 use crate::broker::shards::{ConnectionId, RequestId};
@@ -62,8 +63,18 @@ pub struct PendingFetch {
     /// Partitions of which the disk may have more for it; known while it waits.
     pub reading: Vec<PartitionSlot>,
     pub deadline_ms: i64,
+    /// It waits for nothing but the disk, since others have an answer to the same request.
+    pub is_hastened: bool,
     /// Aborted transactions are to be named, of which there are none.
     pub read_committed: bool,
+}
+
+impl PendingFetch {
+    /// The same request for nothing.
+    #[must_use]
+    pub const fn without_topics(&self) -> Self {
+        Self { topics: Vec::new(), bytes: 0, reading: Vec::new(), is_hastened: false, ..*self }
+    }
 }
 
 /// What a fetch has come to.
@@ -73,6 +84,10 @@ pub struct FetchOutcome {
     pub parts: Vec<PartitionData<'static>>,
     /// Their records.
     pub pieces: Vec<OutPiece>,
+    /// How much they are. Unit: bytes.
+    pub bytes: u64,
+    /// There is a reason to answer now, whatever else the request asks for.
+    pub ends: bool,
 }
 
 /// All waiting fetches of a shard.
@@ -201,11 +216,12 @@ impl Fetches {
         self.remove(id)
     }
 
-    /// Takes out the fetches that the connection has asked for before this request.
-    pub fn take_of(&mut self, connection: ConnectionId, before: u64) -> Vec<PendingFetch> {
+    /// Takes out these fetches of the connection.
+    pub fn take_of(&mut self, connection: ConnectionId, requests: Range<u64>) -> Vec<PendingFetch> {
         let of_it = self.by_connection.range((connection, 0)..=(connection, FetchId::MAX));
-        let is_meant =
-            |id: &FetchId| self.waiting.get(id).is_some_and(|fetch| fetch.request.request < before);
+        let is_meant = |id: &FetchId| {
+            self.waiting.get(id).is_some_and(|fetch| requests.contains(&fetch.request.request))
+        };
         let ids: Vec<FetchId> = of_it.map(|&(_, id)| id).filter(is_meant).collect();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }

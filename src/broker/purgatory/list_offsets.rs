@@ -212,7 +212,7 @@ mod tests {
     use crate::protocol::kafka::ApiKey;
 
     fn list(index: u32, correlation_id: i32) -> PendingList {
-        let connection = ConnectionId { index, generation: 1 };
+        let connection = ConnectionId { shard: 0, index, generation: 1 };
         let request = RequestId {
             connection,
             request: 0,
@@ -250,8 +250,8 @@ mod tests {
         let (first, second) = (lists.pop().unwrap(), lists.pop().unwrap());
         lists.wait(slot, first);
         lists.wait(slot, second);
-        lists.forget(ConnectionId { index: 1, generation: 1 });
-        lists.forget(ConnectionId { index: 2, generation: 0 });
+        lists.forget(ConnectionId { shard: 0, index: 1, generation: 1 });
+        lists.forget(ConnectionId { shard: 0, index: 2, generation: 0 });
         lists.wake(slot);
         assert_eq!(order(&mut lists), [1, 3]);
         assert!(lists.is_empty());

@@ -199,7 +199,7 @@ mod tests {
 
     fn waiting_on(slot: PartitionSlot, end_offset: Offset) -> Box<Append> {
         let mut append = Append::new(RequestId {
-            connection: ConnectionId { index: 0, generation: 0 },
+            connection: ConnectionId { shard: 0, index: 0, generation: 0 },
             request: 0,
             api_key: ApiKey::Produce,
             api_version: 9,

@@ -33,8 +33,6 @@ pub enum Waiting {
     /// Topics are being made because Metadata named them.
     Metadata(handlers::cluster::metadata::Waiting),
     ProducerIds,
-    /// The log is to begin anew.
-    NewLife,
 }
 
 /// Questions that have no answer yet.
@@ -85,16 +83,6 @@ impl<M: ArenaMemory> Shard<M> {
         self.ask(ControlQuestion { token, command });
     }
 
-    /// Asks for the number of a new life of the log; [`Self::take_new_life`] has the answer.
-    pub fn ask_for_new_life(&mut self) {
-        self.ask_controller(Command::RegisterStart, Waiting::NewLife);
-    }
-
-    /// Whether the new life was granted, once that is known: the image has its number, and higher leader epochs.
-    pub const fn take_new_life(&mut self) -> Option<bool> {
-        self.new_life.take()
-    }
-
     /// The request gets a producer id when there are some again.
     pub(in crate::broker) fn wait_for_producer_ids(&mut self, request: RequestId) {
         self.producer_ids.waiting.push(request);
@@ -120,7 +108,6 @@ pub(super) fn handle_answer<M: ArenaMemory>(shard: &mut Shard<M>, answer: Contro
         Waiting::Metadata(waiting) => {
             handlers::cluster::metadata::handle_answer(shard, &waiting, answer.reply)
         }
-        Waiting::NewLife => shard.new_life = Some(answer.reply.is_ok()),
         Waiting::ProducerIds => {
             shard.producer_ids.asking = false;
             let requests = std::mem::take(&mut shard.producer_ids.waiting);

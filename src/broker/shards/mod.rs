@@ -5,29 +5,35 @@
 //! alone ([`Owner`]): with one shard they go to oneself, and are answered before the frame is given back.
 
 pub mod control;
+mod gather;
 pub mod memory;
+pub mod message;
+mod route;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::control::{Asked, ControlAnswer, ControlQuestion, ProducerIds};
+use self::gather::Gathers;
 use self::memory::Memory;
+use self::message::Message;
+use super::connection::frames::Inbound;
 use super::connection::{Connection, OutPiece};
 use super::handlers::{self, Fate};
 use super::owner::append::Append;
 use super::owner::partitions::Partitions;
-use super::owner::{Answer, Ask, Owner};
+use super::owner::{Ask, Owner};
 use super::purgatory::produce::PendingId;
 use crate::config::BrokerConfig;
 use crate::model::image::Image;
 use crate::model::number::wide;
-use crate::model::{Now, TopicPartition};
+use crate::model::{Now, ShardPlace, TopicPartition};
 use crate::protocol;
 use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::checkpoint::CheckpointPartition;
 use crate::storage::operation::{Completion, Operation};
-use crate::storage::shard::{ReadPiece, ShardLog};
+use crate::storage::shard::ShardLog;
 
 /// Messages that are kept to be used again.
 const SPARE_APPENDS_MAX: usize = 256;
@@ -41,6 +47,8 @@ const TIGHT_REPLY_BYTES_MAX: usize = 16 << 10;
 /// Names a connection; the generation keeps a late reply from reaching the next connection in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
+    /// The number of the shard that has it.
+    pub shard: u16,
     pub index: u32,
     pub generation: u32,
 }
@@ -99,7 +107,13 @@ struct Seat {
 
 /// One shard's state.
 pub struct Shard<M> {
+    place: ShardPlace,
     owner: Owner<M>,
+    gathers: Gathers,
+    /// To other shards, in order.
+    outbox: VecDeque<(u16, Message)>,
+    /// Questions to other shards without an answer yet.
+    asked_afar: usize,
     taking_answers: bool,
     pub(in crate::broker) config: Arc<BrokerConfig>,
     pub(in crate::broker) image: Arc<Image>,
@@ -115,8 +129,6 @@ pub struct Shard<M> {
     /// So many of them, from the front, may be tried again; those that find no room again go to the back.
     resumable: usize,
     writer: Writer,
-    /// The controller's answer to [`Self::ask_for_new_life`].
-    new_life: Option<bool>,
     memory: Memory,
     /// The frame that is being handled needs no room.
     alone: bool,
@@ -138,7 +150,11 @@ impl<M: ArenaMemory> Shard<M> {
     ) -> Self {
         let memory = Memory::new(&config);
         Self {
+            place: partitions.place(),
             owner: Owner::new(log, Arc::clone(&config), partitions),
+            gathers: Gathers::default(),
+            outbox: VecDeque::new(),
+            asked_afar: 0,
             taking_answers: false,
             config,
             image,
@@ -152,7 +168,6 @@ impl<M: ArenaMemory> Shard<M> {
             stalled: VecDeque::new(),
             resumable: 0,
             writer: Writer::new(),
-            new_life: None,
             memory,
             alone: false,
             offline: BTreeSet::new(),
@@ -163,11 +178,11 @@ impl<M: ArenaMemory> Shard<M> {
     /// The same connections over a log that has begun anew: `revive` makes it from the old one's memory. Only when nothing waits
     /// on the old one and no reply holds its memory ([`Self::is_detached`]).
     #[must_use]
-    pub fn renew(self, revive: impl FnOnce(M, &Arc<Image>) -> (ShardLog<M>, Partitions)) -> Self {
+    pub fn renew(self, revive: impl FnOnce(M) -> (ShardLog<M>, Partitions, Arc<Image>)) -> Self {
         assert!(self.is_detached(), "replies hold the log's memory");
-        let Self { owner, config, image, .. } = self;
+        let Self { owner, config, .. } = self;
         let now = owner.now();
-        let (log, partitions) = revive(owner.into_memory(), &image);
+        let (log, partitions, image) = revive(owner.into_memory());
         let mut owner = Owner::new(log, Arc::clone(&config), partitions);
         owner.set_now(now);
         Self { owner, config, image, offline: BTreeSet::new(), ..self }
@@ -197,7 +212,7 @@ impl<M: ArenaMemory> Shard<M> {
             self.seats.push(Seat::default());
             u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX)
         });
-        let mut id = ConnectionId { index, generation: 0 };
+        let mut id = ConnectionId { shard: self.place.number, index, generation: 0 };
         if let Some(seat) = self.seats.get_mut(place(index)) {
             seat.generation = seat.generation.wrapping_add(1);
             seat.connection = Some(Connection::default());
@@ -226,20 +241,20 @@ impl<M: ArenaMemory> Shard<M> {
             }
         }
         self.release(connection.drain_records());
-        self.owner.handle(Ask::Forget(id));
+        self.forget(id);
         self.free_seats.push(id.index);
     }
 
     /// A whole frame, without its length.
-    pub fn handle_frame(&mut self, id: ConnectionId, bytes: &[u8]) -> FrameFate {
-        let fate = handlers::handle(self, id, bytes);
+    pub fn handle_frame(&mut self, id: ConnectionId, frame: Inbound<'_>) -> FrameFate {
+        let fate = handlers::handle(self, id, frame);
         self.apply_fate(id, fate)
     }
 
     /// A whole frame that is taken even if there is no room for its reply: one at a time, so that all get through some time.
-    pub fn handle_frame_alone(&mut self, id: ConnectionId, bytes: &[u8]) -> FrameFate {
+    pub fn handle_frame_alone(&mut self, id: ConnectionId, frame: Inbound<'_>) -> FrameFate {
         self.alone = true;
-        let fate = self.handle_frame(id, bytes);
+        let fate = self.handle_frame(id, frame);
         self.alone = false;
         fate
     }
@@ -268,47 +283,6 @@ impl<M: ArenaMemory> Shard<M> {
             }
             Some(_) if fate == Fate::NoRoom => FrameFate::NoRoom,
             _ => FrameFate::Close,
-        }
-    }
-
-    /// Sends a message to the partitions' side, and hears what there is to say at once.
-    pub(in crate::broker) fn ask_owner(&mut self, ask: Ask<'_>) {
-        self.owner.handle(ask);
-        self.take_answers();
-    }
-
-    fn take_answers(&mut self) {
-        // An answer whose connection is gone gives its records back, which is a message too.
-        if std::mem::replace(&mut self.taking_answers, true) {
-            return;
-        }
-        while let Some(answer) = self.owner.poll_answer() {
-            match answer {
-                Answer::Appended(append) => handlers::data::produce::answer(self, append),
-                Answer::Fetched(fetch, outcome) => handlers::data::fetch::answer(self, &fetch, outcome),
-                Answer::Listed(list) => handlers::data::list_offsets::answer(self, &list),
-                Answer::Offline(partition) => drop(self.offline.insert(partition)),
-                Answer::Pressed => self.hasten_blocking(),
-                Answer::Room => self.resumable = self.stalled.len(),
-                Answer::Stalled(id, pending) => {
-                    if let Some(seat) = self.seat(id) {
-                        seat.stalled = Some(pending);
-                        self.stalled.push_back(id);
-                    }
-                }
-            }
-        }
-        self.taking_answers = false;
-    }
-
-    /// Others wait for what replies hold: those that wait for replies to fetches before them are to leave.
-    fn hasten_blocking(&mut self) {
-        for (index, seat) in (0..).zip(&self.seats) {
-            let blocked = seat.connection.as_ref().and_then(Connection::last_blocked);
-            if let Some(request) = blocked {
-                let id = ConnectionId { index, generation: seat.generation };
-                self.owner.handle(Ask::Hasten(id, request));
-            }
         }
     }
 
@@ -360,16 +334,28 @@ impl<M: ArenaMemory> Shard<M> {
         self.take_answers();
     }
 
-    /// No request is taken any more; everything in the logs is written and sealed.
+    /// No request is taken any more, here or at another shard: what is under way is finished.
     pub fn begin_stop(&mut self) {
-        self.owner.begin_stop();
+        self.owner.stop_waiting();
+        self.take_answers();
+    }
+
+    /// Whether nothing of this shard's is under way at another one.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.asked_afar == 0 && self.outbox.is_empty()
+    }
+
+    /// All shards are quiet: everything in the logs is written and sealed.
+    pub fn begin_close(&mut self) {
+        self.owner.begin_close();
         self.take_answers();
     }
 
     /// Whether everything is sealed and every reply is given.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.owner.is_closed() && self.asked.is_empty() && self.with_output.is_empty()
+        self.owner.is_closed() && self.asked.is_empty() && self.is_quiet() && self.with_output.is_empty()
     }
 
     /// All partitions, for the manifest of a clean stop; `None` if some log has failed.
@@ -393,6 +379,10 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// The control thread has a new image, and perhaps answers.
     pub fn handle_image(&mut self, image: Arc<Image>) {
+        // A log that has begun anew may know more than what was on its way meanwhile.
+        if image.metadata_offset() < self.image.metadata_offset() {
+            return;
+        }
         self.owner.follow(&self.image, &image);
         self.offline.retain(|partition| image.topic_by_id(partition.topic_id).is_some());
         self.image = image;
@@ -486,13 +476,6 @@ impl<M: ArenaMemory> Shard<M> {
     /// Whether requests of the connection wait for their replies.
     pub fn has_waiting(&mut self, id: ConnectionId) -> bool {
         self.connection(id).is_some_and(|connection| connection.waiting_count() > 0)
-    }
-
-    /// Records of a reply have been sent, or never will be.
-    pub fn release(&mut self, pieces: Vec<ReadPiece>) {
-        if !pieces.is_empty() {
-            self.ask_owner(Ask::Release(pieces));
-        }
     }
 
     fn seat(&mut self, id: ConnectionId) -> Option<&mut Seat> {

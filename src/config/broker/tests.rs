@@ -47,6 +47,22 @@ fn with_nothing_given_a_broker_serves_this_machine() {
     );
 }
 
+#[test]
+fn shards_are_counted_or_named_and_share_what_the_broker_may_take() {
+    let cores = |value: &str| load(&format!("shard.cores={value}")).unwrap().shard_cores;
+    assert_eq!(cores("3"), ShardCores::Count(3));
+    assert_eq!(cores("3-3"), ShardCores::Cpus(vec![3]));
+    assert_eq!(cores("0, 2-4,9"), ShardCores::Cpus(vec![0, 2, 3, 4, 9]));
+    let config = load("memory.bytes=134217728").unwrap();
+    assert_eq!(config.shard_count_max(), 4);
+    for count in 1..=4 {
+        let share = config.of_shard(count);
+        assert!(share.arena_bytes * count <= config.arena_bytes && share.arena_bytes.is_multiple_of(4096));
+        assert!(share.producers_max() * count <= config.producers_max());
+        assert!(share.request_bytes_left() * count <= config.request_bytes_left() + count * 4096 * 3);
+    }
+}
+
 /// Design §2: every budget is inside `memory.bytes`, on a small machine too.
 #[test]
 fn defaults_agree_with_each_other_on_any_machine() {
@@ -136,7 +152,9 @@ fn a_wrong_value_is_named_with_its_bound() {
         refusal("log.cleanup.policy=compact"),
         "line 1: log.cleanup.policy = \"compact\": must be delete (log compaction comes later)"
     );
-    assert!(refusal("shard.cores=0,1").contains("one CPU for now"));
+    for wrong in ["0", "-1", "1,", "2-1", "0,0-1", "257", "a", "4096-4096", "0-300"] {
+        assert!(refusal(&format!("shard.cores={wrong}")).contains("0,2-5"), "{wrong}");
+    }
     assert!(refusal("log.dirs=/a,/b").contains("several directories come later"));
     assert!(refusal("listeners=SSL://:9092").contains("there is no TLS"));
     assert!(refusal("connections.max.idle.ms=0").contains("from 1, or -1"));

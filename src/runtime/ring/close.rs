@@ -25,7 +25,7 @@ impl Drop for Ring {
             // The kernel may still use the memory: it is given up, not freed.
             std::mem::forget(std::mem::replace(&mut self.operations, Operations::new(0)));
             std::mem::forget(Rc::clone(&self.provided));
-            std::mem::forget(self.arena.take());
+            std::mem::forget(std::mem::take(&mut self.arenas));
         }
     }
 }

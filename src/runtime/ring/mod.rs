@@ -132,7 +132,10 @@ pub struct Ring {
     )]
     gathers: Vec<Box<Gather>>,
     provided: Rc<ProvidedBuffers>,
-    arena: Option<Arc<Mapping>>,
+    /// By their shards' numbers.
+    arenas: Vec<Arc<Mapping>>,
+    /// Which of them is this shard's.
+    own_arena: usize,
     waker: Waker,
     woken: bool,
     /// The waker's standing read failed: nobody could wake the shard any more.
@@ -172,7 +175,8 @@ impl Ring {
             starved: VecDeque::new(),
             gathers: Vec::new(),
             provided,
-            arena: None,
+            arenas: Vec::new(),
+            own_arena: 0,
             waker,
             woken: false,
             deaf: false,
@@ -181,10 +185,16 @@ impl Ring {
         Ok(this)
     }
 
-    /// Gives the ring the memory that pieces of the arena name. Once, before the first such piece (asserted).
-    pub fn attach_arena(&mut self, arena: Arc<Mapping>) {
-        assert!(self.arena.is_none(), "a ring has one arena");
-        self.arena = Some(arena);
+    /// Gives the ring the memory that pieces of arenas name: those of all shards, in order, of which it writes `own` to files. Once,
+    /// before the first such piece (asserted).
+    pub fn attach_arenas(&mut self, own: usize, arenas: Vec<Arc<Mapping>>) {
+        assert!(self.arenas.is_empty() && own < arenas.len(), "a ring has one arena of its own");
+        self.arenas = arenas;
+        self.own_arena = own;
+    }
+
+    fn own_arena(&self) -> Option<&Mapping> {
+        self.arenas.get(self.own_arena).map(Arc::as_ref)
     }
 
     /// Wakes this ring from any thread; each wake-up, or several, completes as [`Outcome::Woken`].
@@ -242,7 +252,7 @@ impl Ring {
     pub fn send(&mut self, socket: &Rc<Socket>, pieces: Vec<SendPiece>, token: Token) -> OperationId {
         assert!(!socket.sending().replace(true), "a send is in flight on this socket");
         let mut gather = self.take_gather();
-        operation::gather_sends(&mut gather, &pieces, self.arena.as_deref());
+        operation::gather_sends(&mut gather, &pieces, &self.arenas);
         let kind = Kind::Send { socket: Rc::clone(socket), pieces, gather };
         self.start(token, kind)
     }
@@ -258,7 +268,7 @@ impl Ring {
         token: Token,
     ) -> OperationId {
         let mut gather = self.take_gather();
-        operation::gather_writes(&mut gather, &pieces, self.arena.as_deref(), file, position);
+        operation::gather_writes(&mut gather, &pieces, self.own_arena(), file, position);
         self.start(token, Kind::Write { file: Rc::clone(file), pieces, gather, position, durable })
     }
 

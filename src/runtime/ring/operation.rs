@@ -18,14 +18,14 @@ pub enum SendPiece {
     Owned(Vec<u8>),
     /// A part of a buffer that others read too.
     Shared(Arc<AlignedBuffer>, Range<usize>),
-    /// A range of the attached arena; the caller keeps it unchanged until the completion.
-    Arena { position: usize, len: usize },
+    /// A range of an attached arena, by its number; the caller keeps it unchanged until the completion.
+    Arena { arena: usize, position: usize, len: usize },
 }
 
 /// One part of what is written to a file. Of a direct file each part is whole aligned blocks.
 #[derive(Debug)]
 pub enum WritePiece {
-    /// A range of the attached arena; the caller keeps it unchanged until the completion.
+    /// A range of the ring's own arena; the caller keeps it unchanged until the completion.
     Arena { position: usize, len: usize },
     /// The buffer's bytes in use.
     Block(AlignedBuffer),
@@ -158,7 +158,7 @@ fn parts(id: OperationId) -> (u32, u32) {
 }
 
 /// The memory of a piece. Pieces of the arena need it attached; ranges are asserted.
-pub(super) fn gather_sends(gather: &mut Gather, pieces: &[SendPiece], arena: Option<&Mapping>) {
+pub(super) fn gather_sends(gather: &mut Gather, pieces: &[SendPiece], arenas: &[Arc<Mapping>]) {
     for piece in pieces {
         match piece {
             SendPiece::Owned(bytes) => {
@@ -168,7 +168,10 @@ pub(super) fn gather_sends(gather: &mut Gather, pieces: &[SendPiece], arena: Opt
                 assert!(range.end <= buffer.len(), "a sent range lies inside the bytes in use");
                 gather.push(buffer.range(range.start, range.len()), range.len());
             }
-            SendPiece::Arena { position, len } => gather.push(attached(arena).range(*position, *len), *len),
+            SendPiece::Arena { arena, position, len } => {
+                let arena = arenas.get(*arena).map(Arc::as_ref);
+                gather.push(attached(arena).range(*position, *len), *len);
+            }
         }
     }
 }

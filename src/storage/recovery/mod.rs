@@ -41,7 +41,7 @@ use crate::runtime::memory::ArenaMemory;
 use crate::runtime::parallel;
 
 /// Most shards of which checkpoints are looked for.
-const SHARDS_MAX: u32 = 1024;
+pub const SHARDS_MAX: u16 = 1024;
 
 /// A partition that the metadata knows.
 #[derive(Clone, Debug)]
@@ -195,7 +195,7 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
         written => written?,
     }
     held::forget_others(disk, options.incarnation)?;
-    for shard in 0..SHARDS_MAX {
+    for shard in 0..u32::from(SHARDS_MAX) {
         let path = shard_checkpoint_path(shard);
         match disk.remove(Path::new(&path)) {
             Err(error) if error.is_not_found() => break,
@@ -424,7 +424,7 @@ fn read_last_life<D: BlockingDisk>(disk: &D, directory_id: [u8; 16]) -> Result<L
         None => streams::newest_incarnation(disk, directory_id)?,
     };
     let shards = last.base.as_ref().map_or(1, |base| base.shard);
-    for shard in 0..shards.min(SHARDS_MAX) {
+    for shard in 0..shards.min(u32::from(SHARDS_MAX)) {
         match read_checkpoint(disk, &shard_checkpoint_path(shard))? {
             Found::Missing => {}
             Found::Damaged => last.unsure = true,

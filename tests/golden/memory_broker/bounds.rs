@@ -3,6 +3,7 @@
 use super::MemoryBroker;
 use crate::script::batches::{batch, packed};
 use crate::script::{Broker as _, Script};
+use ringlog::broker::connection::frames::Inbound;
 use ringlog::broker::shards::FrameFate;
 use ringlog::protocol::kafka::frame::encode_request;
 use ringlog::protocol::kafka::header::ResponseHeader;
@@ -128,7 +129,7 @@ fn a_reply_that_is_large_is_not_made_before_there_is_room_for_it() {
         let room_bytes = broker.shard.memory().room_bytes();
         let held_bytes = broker.shard.memory().held_bytes();
         let mut taken = 0;
-        while broker.shard.handle_frame(broker.connection, &request) == FrameFate::Done {
+        while broker.shard.handle_frame(broker.connection, Inbound::Small(&request)) == FrameFate::Done {
             taken += 1;
             assert!(taken < 100, "never full");
         }
@@ -137,9 +138,16 @@ fn a_reply_that_is_large_is_not_made_before_there_is_room_for_it() {
         assert!(taken >= 2 && memory.room_bytes() <= room_bytes, "{taken} replies");
         assert!(!memory.is_full(), "what a reply takes was not asked for");
         let before = memory.held_bytes();
-        assert_eq!(broker.shard.handle_frame(broker.connection, &request), FrameFate::NoRoom, "and again");
+        assert_eq!(
+            broker.shard.handle_frame(broker.connection, Inbound::Small(&request)),
+            FrameFate::NoRoom,
+            "and again"
+        );
         assert_eq!(broker.shard.memory().held_bytes(), before);
-        assert_eq!(broker.shard.handle_frame_alone(broker.connection, &request), FrameFate::Done);
+        assert_eq!(
+            broker.shard.handle_frame_alone(broker.connection, Inbound::Small(&request)),
+            FrameFate::Done
+        );
         assert_eq!(broker.shard.memory().held_bytes(), before + reply_bytes);
         broker.read_replies(true);
         let replies: Vec<Vec<u8>> = std::iter::from_fn(|| broker.answer_now()).collect();
@@ -177,7 +185,7 @@ fn many_fetches_that_end_at_once_are_not_all_answered_before_there_is_room() {
     };
     let request = frame(FETCH_VERSION, &request);
     for _ in 0..FETCHES {
-        assert_eq!(broker.shard.handle_frame(broker.connection, &request), FrameFate::Done);
+        assert_eq!(broker.shard.handle_frame(broker.connection, Inbound::Small(&request)), FrameFate::Done);
     }
     let room_bytes = broker.shard.memory().room_bytes();
     broker.handle_time();

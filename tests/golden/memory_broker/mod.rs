@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use crate::script::Broker;
 use ringlog::broker::connection::OutPiece;
+use ringlog::broker::connection::frames::Inbound;
 use ringlog::broker::owner::partitions::Partitions;
 use ringlog::broker::shards::control::ControlAnswer;
 use ringlog::broker::shards::{ConnectionId, FrameFate, Shard};
@@ -29,7 +30,7 @@ use ringlog::config::{BrokerConfig, Machine};
 use ringlog::controller::state::{Command, Context, Refusal, Reply, State};
 use ringlog::model::Now;
 use ringlog::model::image::{BrokerImage, Endpoint};
-use ringlog::model::{BrokerId, ClusterId};
+use ringlog::model::{BrokerId, ClusterId, ShardPlace};
 use ringlog::runtime::Result as RuntimeResult;
 use ringlog::runtime::file::BlockingFile as _;
 use ringlog::runtime::memory::{AlignedBuffer, ArenaMemory};
@@ -76,6 +77,8 @@ pub struct MemoryBroker {
     held_reads: Option<Vec<Operation>>,
     /// No removal comes to its end.
     holds_removals: bool,
+    /// The other shards, which have no connections: from number 1 on.
+    others: Vec<Self>,
 }
 
 impl MemoryBroker {
@@ -84,8 +87,22 @@ impl MemoryBroker {
         Self::with_options(settings, ShardOptions::default())
     }
 
-    /// The same with a storage that is set up so.
+    /// The same with so many shards; all connections are the first one's.
+    pub fn of_many(settings: &str, count: u16) -> Self {
+        let mut shards: Vec<Self> = (0..count)
+            .map(|number| Self::at(settings, ShardOptions::default(), ShardPlace { number, count }))
+            .collect();
+        let mut first = shards.remove(0);
+        first.others = shards;
+        first
+    }
+
+    /// One shard with a storage that is set up so.
     pub fn with_options(settings: &str, options: ShardOptions) -> Self {
+        Self::at(settings, options, ShardPlace::ONLY)
+    }
+
+    fn at(settings: &str, options: ShardOptions, place: ShardPlace) -> Self {
         let machine = Machine { memory_bytes: 8 << 30, cpu_count: 2 };
         let config = BrokerConfig::load(Some(settings), &[], machine).expect("sound settings");
         let endpoint =
@@ -105,7 +122,7 @@ impl MemoryBroker {
         let mut log = ShardLog::new(options, arena, START_MS);
         let files = commit_files(&disk, &mut log);
         let image = Arc::new(state.image().clone());
-        let mut shard = Shard::new(log, Arc::clone(&config), image, Partitions::default());
+        let mut shard = Shard::new(log, Arc::clone(&config), image, Partitions::of(place));
         shard.set_now(Now { steady_ms: START_MS, wall_ms: START_MS });
         let connection = shard.open_connection(0);
         Self {
@@ -131,6 +148,7 @@ impl MemoryBroker {
             set_back_ms: 0,
             held_reads: None,
             holds_removals: false,
+            others: Vec::new(),
         }
     }
 
@@ -213,11 +231,43 @@ impl MemoryBroker {
     /// Carries on until nothing is left to do at this time.
     fn settle(&mut self) {
         loop {
+            self.proceed();
+            self.others.iter_mut().for_each(Self::proceed);
+            if !self.exchange() {
+                return;
+            }
+        }
+    }
+
+    /// Carries the shards' messages to each other. False: there were none.
+    fn exchange(&mut self) -> bool {
+        let mut messages = Vec::new();
+        let shards =
+            std::iter::once(&mut self.shard).chain(self.others.iter_mut().map(|other| &mut other.shard));
+        for (from, shard) in (0..).zip(shards) {
+            messages
+                .extend(std::iter::from_fn(|| shard.poll_message()).map(|(to, message)| (from, to, message)));
+        }
+        let is_busy = !messages.is_empty();
+        for (from, to, message) in messages {
+            let other = usize::from(to).checked_sub(1).map(|place| &mut self.others[place].shard);
+            other.unwrap_or(&mut self.shard).handle_message(from, message);
+        }
+        is_busy
+    }
+
+    /// Carries on with this shard alone.
+    fn proceed(&mut self) {
+        loop {
             self.shard.handle_events();
             let mut idle = true;
             while let Some(question) = self.shard.poll_question() {
                 let reply = decide(&mut self.state, &self.config, &mut self.random, &question.command);
-                self.shard.handle_image(Arc::new(self.state.image().clone()));
+                let image = Arc::new(self.state.image().clone());
+                for other in &mut self.others {
+                    other.shard.handle_image(Arc::clone(&image));
+                }
+                self.shard.handle_image(image);
                 self.shard.handle_answer(ControlAnswer { token: question.token, reply });
                 idle = false;
             }
@@ -323,10 +373,12 @@ impl MemoryBroker {
             match piece {
                 OutPiece::Bytes(bytes) => self.incoming.extend_from_slice(&bytes),
                 OutPiece::Records(records) => {
-                    match &records {
+                    match &records.piece {
                         ReadPiece::Arena { place, bytes, .. } => {
                             let range = place_of(*place, *bytes);
-                            self.incoming.extend_from_slice(&self.memory.borrow()[range]);
+                            let other = usize::from(records.owner).checked_sub(1);
+                            let memory = other.map_or(&self.memory, |place| &self.others[place].memory);
+                            self.incoming.extend_from_slice(&memory.borrow()[range]);
                         }
                         ReadPiece::Cached { buffer, from, bytes } => {
                             self.incoming.extend_from_slice(&buffer.as_slice()[place_of(*from, *bytes)]);
@@ -349,13 +401,20 @@ impl MemoryBroker {
     }
 
     fn handle_time(&mut self) {
-        let wall_ms = self.now_ms - self.set_back_ms;
-        self.shard.handle_time(Now { steady_ms: self.now_ms, wall_ms });
+        let now = Now { steady_ms: self.now_ms, wall_ms: self.now_ms - self.set_back_ms };
+        self.shard.handle_time(now);
+        self.others.iter_mut().for_each(|other| other.shard.handle_time(now));
+    }
+
+    fn next_deadline_ms(&self) -> i64 {
+        let others = self.others.iter().map(|other| other.shard.next_deadline_ms());
+        others.chain([self.shard.next_deadline_ms()]).min().unwrap_or(i64::MAX)
     }
 
     /// No request is taken any more.
     pub fn begin_stop(&mut self) {
         self.shard.begin_stop();
+        self.shard.begin_close();
         self.settle();
     }
 
@@ -366,7 +425,7 @@ impl MemoryBroker {
 
     /// Lets time pass until the next thing is due.
     fn wait(&mut self) {
-        self.now_ms = self.shard.next_deadline_ms().clamp(self.now_ms, self.now_ms + 60_000);
+        self.now_ms = self.next_deadline_ms().clamp(self.now_ms, self.now_ms + 60_000);
         self.turns += 1;
         self.handle_time();
         self.settle();
@@ -379,7 +438,7 @@ impl MemoryBroker {
         if self.closed {
             return;
         }
-        match self.shard.handle_frame(self.connection, frame) {
+        match self.shard.handle_frame(self.connection, Inbound::Small(frame)) {
             FrameFate::Done => {}
             FrameFate::Close => self.closed = true,
             FrameFate::Stalled => panic!("there is room for every append of these conversations"),
@@ -432,7 +491,7 @@ impl Broker for MemoryBroker {
     fn pause(&mut self, time: Duration) {
         let end_ms = self.now_ms + i64::try_from(time.as_millis()).expect("a short time");
         while self.now_ms < end_ms {
-            self.now_ms = self.shard.next_deadline_ms().clamp(self.now_ms + 1, end_ms);
+            self.now_ms = self.next_deadline_ms().clamp(self.now_ms + 1, end_ms);
             self.handle_time();
             self.settle();
         }

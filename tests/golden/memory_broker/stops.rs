@@ -20,6 +20,7 @@ fn a_stop_waits_for_the_answer_to_a_change_under_way() {
     encode_request(&mut writer, 7, 1, None, &request).expect("a small request");
     broker.hand_over(&writer.encoded()[4..]);
     broker.shard.begin_stop();
+    broker.shard.begin_close();
     assert!(!broker.is_at_rest(), "the answer is still to come");
     broker.settle();
     assert!(broker.answer_now().is_some() && broker.is_at_rest());

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::owner::Ask;
 use crate::broker::purgatory::fetch::{FetchOutcome, FetchPart, FetchTopicPart, PendingFetch, Waited};
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::error_code::ErrorCode;
@@ -60,10 +59,11 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: Fetc
         bytes_max,
         bytes: 0,
         reading: Vec::new(),
+        is_hastened: false,
         deadline_ms: shard.now_ms.saturating_add(i64::from(request.max_wait_ms.clamp(0, wait_ms_max))),
         read_committed: request.isolation_level == READ_COMMITTED,
     };
-    shard.ask_owner(Ask::Fetch(fetch));
+    shard.fetch(fetch);
 }
 
 /// A partition that is named again counts once, as it is named last: Kafka keeps them in a map.

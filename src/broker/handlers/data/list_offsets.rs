@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::broker::handlers::data::fetch::{READ_COMMITTED, READ_UNCOMMITTED};
-use crate::broker::owner::Ask;
 use crate::broker::purgatory::list_offsets::{ListAnswer, ListPart, ListTopic, PendingList};
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::error_code::ErrorCode;
@@ -32,7 +31,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, request: List
     }
     topics.values_mut().for_each(|topic| refuse_repeated(&mut topic.parts));
     let list = PendingList { request: id, topics: topics.into_iter().collect(), place: (0, 0), search: None };
-    shard.ask_owner(Ask::ListOffsets(list));
+    shard.list(list);
 }
 
 /// A partition that is named several times has one answer: that this is not allowed.

@@ -4,7 +4,7 @@
 //! ([`crate::broker::owner`]) appends in order; between the two goes one message ([`Append`]).
 
 use super::super::{Fate, reader_of};
-use crate::broker::owner::Ask;
+use crate::broker::connection::frames::Inbound;
 use crate::broker::owner::append::{Append, AppendPart, Batch};
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::batch::{BatchError, BatchHeader, LOG_OVERHEAD_BYTES};
@@ -25,7 +25,7 @@ const FEW_PARTS_BYTES: usize = 64 << 10;
 const TOPIC_IDS_FROM_VERSION: i16 = 13;
 
 /// Looks at every part, then has them appended. `body` is the request behind its header.
-pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &[u8]) -> Fate {
+pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &[u8], frame: Inbound<'_>) -> Fate {
     let Ok(request) = ProduceRequest::decode(&mut reader_of(shard, body), id.api_version) else {
         return Fate::Close;
     };
@@ -55,7 +55,7 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, id: RequestId, body: &[u8]) 
     if append.names_again() {
         append.merge_repeated();
     }
-    shard.ask_owner(Ask::Append(append, body));
+    shard.append(append, frame, body);
     Fate::Done
 }
 

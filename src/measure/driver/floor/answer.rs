@@ -82,7 +82,7 @@ impl Stored {
 
     fn into_piece(self) -> SendPiece {
         match self {
-            Self::Arena { position, len } => SendPiece::Arena { position, len },
+            Self::Arena { position, len } => SendPiece::Arena { arena: 0, position, len },
             Self::Shared(buffer, range) => SendPiece::Shared(buffer, range),
         }
     }

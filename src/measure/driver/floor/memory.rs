@@ -30,7 +30,7 @@ impl Memory {
         // The name is not needed, and would outlive a floor that is killed.
         let _ = fs::remove_file(&path);
         arena.touch(0, bytes)?;
-        ring.attach_arena(arena.mapping().clone());
+        ring.attach_arenas(0, vec![arena.mapping().clone()]);
         Ok(Self { arena, head: 0, busy: vec![false; bytes / PIECE_BYTES] })
     }
 

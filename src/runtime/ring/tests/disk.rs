@@ -59,7 +59,7 @@ fn a_gathered_write_from_the_arena_is_continued_to_its_end() {
     let (mut arena, _) = Arena::open(&memory.0, 2 << 20).unwrap();
     arena.write(0, &pattern(2 << 20, 13));
     let mut ring = ring();
-    ring.attach_arena(Arc::clone(arena.mapping()));
+    ring.attach_arenas(0, vec![Arc::clone(arena.mapping())]);
     let (mut pieces, mut expected) = (Vec::new(), Vec::new());
     for index in 0..1500 {
         if index % 5 == 0 {
@@ -141,6 +141,6 @@ fn a_piece_outside_the_arena_is_a_bug() {
     let (place, memory) = (Place::on_disk("outside"), Place::new("/dev/shm", "outside"));
     let (arena, _) = Arena::open(&memory.0, 8192).unwrap();
     let mut ring = ring();
-    ring.attach_arena(Arc::clone(arena.mapping()));
+    ring.attach_arenas(0, vec![Arc::clone(arena.mapping())]);
     ring.write(&direct_file(&place), vec![WritePiece::Arena { position: 4096, len: 8192 }], 0, false, 1);
 }

@@ -171,7 +171,7 @@ fn a_gathered_send_reaches_a_slow_reader_whole() {
     arena.write(0, &pattern(1 << 20, 77));
     let shared = Arc::new(aligned(&pattern(1 << 20, 55)));
     let mut ring = ring();
-    ring.attach_arena(Arc::clone(arena.mapping()));
+    ring.attach_arenas(0, vec![Arc::clone(arena.mapping())]);
     let (socket, mut client) = connect(&mut ring);
     let (mut pieces, mut expected) = (Vec::new(), Vec::new());
     for index in 0..2400 {
@@ -179,12 +179,12 @@ fn a_gathered_send_reaches_a_slow_reader_whole() {
         match index % 3 {
             0 => pieces.push(SendPiece::Owned(pattern(len, index))),
             1 => pieces.push(SendPiece::Shared(Arc::clone(&shared), at..at + len)),
-            _ => pieces.push(SendPiece::Arena { position: at, len }),
+            _ => pieces.push(SendPiece::Arena { arena: 0, position: at, len }),
         }
         match pieces.last().unwrap() {
             SendPiece::Owned(bytes) => expected.extend_from_slice(bytes),
             SendPiece::Shared(buffer, range) => expected.extend_from_slice(&buffer.as_slice()[range.clone()]),
-            SendPiece::Arena { position, len } => expected.extend_from_slice(arena.read(*position, *len)),
+            SendPiece::Arena { position, len, .. } => expected.extend_from_slice(arena.read(*position, *len)),
         }
     }
     assert!(expected.len() > 10_000_000, "{}", expected.len());

@@ -1,8 +1,9 @@
 //! The queue between shards under a model checker: every order in which two threads can take their steps, and every value that
 //! a load may give under the memory model. `runtime/mesh/queue.rs` is compiled here as it ships.
 
+#![cfg(test)]
+
 #[path = "../../src/runtime/mesh/queue.rs"]
-#[allow(dead_code, reason = "the checks use what they need")]
 mod queue;
 
 /// The checker's, in the place of `runtime/mesh/sync.rs`.
@@ -12,7 +13,6 @@ mod sync {
     pub(super) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 }
 
-#[cfg(test)]
 mod tests {
     use loom::cell::UnsafeCell;
     use loom::sync::{Arc, Notify};

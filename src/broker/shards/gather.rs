@@ -4,7 +4,6 @@
 //! to a request that holds a slot of its connection.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 
 use super::{ConnectionId, RequestId};
 use crate::broker::connection::OutPiece;
@@ -33,23 +32,11 @@ pub(super) const fn key_of(request: &RequestId) -> Key {
 impl Gathers {
     /// Forgets the requests of a connection that is gone. Returns what they hold of others.
     pub(super) fn forget(&mut self, connection: ConnectionId) -> Vec<OutPiece> {
-        const fn of(connection: ConnectionId) -> RangeInclusive<Key> {
-            (connection, 0)..=(connection, u64::MAX)
-        }
-        let keys = |found: Vec<Key>| found;
-        for key in keys(self.appends.range(of(connection)).map(|(key, _)| *key).collect()) {
-            self.appends.remove(&key);
-        }
-        for key in keys(self.lists.range(of(connection)).map(|(key, _)| *key).collect()) {
-            self.lists.remove(&key);
-        }
-        let mut pieces = Vec::new();
-        for key in keys(self.fetches.range(of(connection)).map(|(key, _)| *key).collect()) {
-            if let Some(gather) = self.fetches.remove(&key) {
-                pieces.extend(gather.into_pieces());
-            }
-        }
-        pieces
+        let of_it = || (connection, 0)..=(connection, u64::MAX);
+        self.appends.extract_if(of_it(), |_, _| true).for_each(drop);
+        self.lists.extract_if(of_it(), |_, _| true).for_each(drop);
+        let fetches = self.fetches.extract_if(of_it(), |_, _| true);
+        fetches.flat_map(|(_, mut gather)| gather.take_pieces()).collect()
     }
 }
 
@@ -260,7 +247,7 @@ impl FetchGather {
         for share in &mut self.shares {
             let Some(outcome) = share.outcome.take() else { continue };
             let mut pieces = outcome.pieces.into_iter();
-            for (&place, data) in share.places_in_order().iter().zip(outcome.parts) {
+            for (&place, data) in share.places.iter().zip(outcome.parts) {
                 let mut left = records_bytes(&data);
                 let mut own = Vec::new();
                 while left > 0 {
@@ -290,17 +277,6 @@ impl FetchGather {
     fn take_pieces(&mut self) -> Vec<OutPiece> {
         let outcomes = self.shares.iter_mut().filter_map(|share| share.outcome.as_mut());
         outcomes.flat_map(|outcome| std::mem::take(&mut outcome.pieces)).collect()
-    }
-
-    fn into_pieces(mut self) -> Vec<OutPiece> {
-        self.take_pieces()
-    }
-}
-
-impl FetchShare {
-    /// As its parts were asked for: topic by topic.
-    fn places_in_order(&self) -> &[(usize, usize)] {
-        &self.places
     }
 }
 

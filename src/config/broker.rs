@@ -7,6 +7,7 @@ use super::properties::{Property, parse_properties};
 use super::table::BrokerConfig;
 use super::values::Values;
 use crate::model::limits::{BLOCK_BYTES, PRODUCER_BYTES, PRODUCERS_PER_SHARD_MAX};
+use crate::model::number::wide;
 
 /// Part of `memory.bytes` that a shard needs at least. Unit: bytes.
 const SHARD_MEMORY_BYTES_MIN: usize = 32 << 20;
@@ -74,9 +75,10 @@ impl BrokerConfig {
             memory_bytes: self.memory_bytes / count,
             arena_bytes: share(self.arena_bytes),
             read_cache_bytes: share(self.read_cache_bytes),
-            queued_max_request_bytes: self
-                .queued_max_request_bytes
-                .map(|bytes| bytes / u64::try_from(count).unwrap_or(u64::MAX)),
+            // Two files each, however little that is.
+            commit_log_bytes_max: (self.commit_log_bytes_max / wide(count))
+                .max(self.commit_log_file_bytes * 2),
+            queued_max_request_bytes: self.queued_max_request_bytes.map(|bytes| bytes / wide(count)),
             ..self.clone()
         }
     }

@@ -221,7 +221,8 @@ settings! {
             honoured_by: "storage: commit log",
         }
         commit_log_bytes_max: u64 = "commit.log.bytes.max" {
-            meaning: "Most bytes that the files of the commit log may take on disk; full, it delays appends.",
+            meaning: "Most bytes that the files of the commit log may take on disk, all shards together, but for two files of \
+                each; full, it delays appends.",
             kind: Kind::long(4 * MIB, 1 << 40), unit: Unit::Bytes, default: DefaultValue::Text("1073741824"),
             reason: "seconds of the peak of a fast disk, and a recovery that stays short",
             honoured_by: "storage: commit log",
@@ -238,7 +239,8 @@ settings! {
             honoured_by: "runtime: pinning",
         }
         shard_idle: ShardIdle = "shard.idle" {
-            meaning: "What a shard does without work: park sleeps, spin polls and keeps its core busy.",
+            meaning: "What a shard does without work: park sleeps, spin polls and keeps its core busy; one CPU must be left to the \
+                control thread.",
             kind: Kind::word(&["park", "spin"]), default: DefaultValue::Text("park"),
             reason: "an idle broker costs nothing; spinning saves a wake-up per request on a core of its own",
             honoured_by: "runtime: the shard's loop",

@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringlog::client::{Connection, Settings};
+
 use crate::ledger::Ledger;
 use crate::load::{Producer, run_until};
 use crate::process::{Broker, PATIENCE, Scratch};
@@ -204,4 +206,21 @@ fn a_stop_with_many_partitions_to_seal_is_in_time() {
     let broker = scratch.start(&[]);
     ledger.read_to_end(&mut broker.connect(), &vec![0; ledger.ends().len()]);
     ledger.check_acknowledged(&producers[0].acknowledged);
+}
+
+/// They wait on partitions of every shard, and leave without an answer.
+#[test]
+fn a_stop_after_consumers_have_left_is_clean() {
+    let scratch = Scratch::new("stop-left");
+    let broker = scratch.start(&["shard.cores=3"]);
+    create_topics(&broker);
+    let settings = Settings { request_timeout: Duration::from_millis(50), ..broker.settings() };
+    for _ in 0..3 {
+        let mut ledger = Ledger::new(&[("synced", 2), ("written", 2)], Vec::new());
+        let mut connection = Connection::open(&broker.address, &settings).unwrap();
+        assert!(ledger.fetch(&mut connection, &mut [0; 4], 60_000).is_err(), "there is nothing");
+    }
+    broker.signal("TERM");
+    let ended = broker.wait();
+    assert!(ended.said.contains("everything is sealed"), "{}", ended.said);
 }

@@ -40,8 +40,7 @@ const PATH_BYTES_MAX: usize = 4_096;
 /// Open files for everything that is neither a segment nor a connection.
 const OTHER_FILES: u64 = 64;
 
-/// What the lives of the shards' logs have in common, and the number of this one.
-#[derive(Clone)]
+/// What the lives of the shards' logs have in common.
 pub(super) struct Lives {
     /// Of the whole broker.
     pub(super) config: Arc<BrokerConfig>,
@@ -52,8 +51,7 @@ pub(super) struct Lives {
     pub(super) has_recovered: bool,
 }
 
-/// The same for one shard.
-#[derive(Clone)]
+/// What one shard has of it.
 pub(super) struct Life {
     /// With the shard's part of what the broker may take.
     pub(super) config: Arc<BrokerConfig>,
@@ -138,7 +136,7 @@ impl Lives {
         Ok(left)
     }
 
-    /// What one shard has of it.
+    /// That of the shard of this number.
     pub(super) fn of_shard(&self, number: u16) -> Life {
         let count = self.count();
         Life {

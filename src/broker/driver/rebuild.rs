@@ -7,6 +7,8 @@
 //! tried again later, and meanwhile everything is refused. Where nothing but room is wanting, at a start too, what can be read is
 //! read meanwhile.
 
+use std::time::Duration;
+
 use super::control::FromShard;
 use super::reserve;
 use super::revival::Revived;
@@ -14,6 +16,7 @@ use super::shard_loop::ShardLoop;
 use crate::model::limits::BLOCK_BYTES;
 use crate::model::number::wide;
 use crate::runtime::disk::RealDisk;
+use crate::runtime::mailbox::Refused;
 use crate::storage::recovery::Recovered;
 
 /// Clients get so long to read replies whose records lie in the arena; then they are disconnected. Unit: ms.
@@ -191,7 +194,12 @@ impl ShardLoop {
         let mut failed = None;
         let revived = this.shard.renew(|arena| {
             let shard = this.life.place.number;
-            let _ = this.to_control.send(FromShard::Arena { shard, arena });
+            let mut message = FromShard::Arena { shard, arena };
+            // The thread waits for it in any case.
+            while let Err(Refused::Full(refused)) = this.to_control.send(message) {
+                message = refused;
+                std::thread::sleep(Duration::from_millis(1));
+            }
             // The control thread gives it back whatever happens; where it has gone, so does the process.
             let Ok(Revived { mut arena, recovery, image, recovered }) = this.revives.recv() else {
                 panic!("the control thread has gone with the log's memory")

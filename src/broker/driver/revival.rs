@@ -75,13 +75,20 @@ impl Revival {
         image: Arc<Image>,
         shards: &[RunningShard],
     ) {
-        if let Self::HandingOver(arenas) = self {
-            arenas.insert(shard, arena);
-            if arenas.len() < shards.len() {
-                return;
+        let Self::HandingOver(arenas) = self else {
+            // It has been given up meanwhile.
+            let (recovery, recovered) = (lives.recovery, Err(false));
+            if let Some(shard) = shards.get(usize::from(shard)) {
+                let _ = shard.revived.send(Revived { arena, recovery, image, recovered });
             }
+            return;
+        };
+        arenas.insert(shard, arena);
+        if arenas.len() < shards.len() {
+            return;
         }
-        let Self::HandingOver(arenas) = std::mem::take(self) else { return };
+        let arenas = std::mem::take(arenas);
+        *self = Self::Idle;
         let mut arenas: Vec<Arena> = arenas.into_values().collect();
         if let Err(error) = reserve::release(&lives.disk) {
             tracing::warn!(%error, "the room that is kept for recovery cannot be used");

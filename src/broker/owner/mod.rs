@@ -91,6 +91,11 @@ pub enum Answer {
     Pressed,
     Fetched(PendingFetch, FetchOutcome),
     Listed(PendingList),
+    /// So many requests of a connection that is gone will not be answered; for the shard that had it.
+    Forgotten {
+        shard: u16,
+        count: usize,
+    },
 }
 
 impl Answer {
@@ -100,6 +105,7 @@ impl Answer {
             Self::Appended(append) => Audience::One(append.request.connection.shard),
             Self::Fetched(fetch, _) => Audience::One(fetch.request.connection.shard),
             Self::Listed(list) => Audience::One(list.request.connection.shard),
+            Self::Forgotten { shard, .. } => Audience::One(*shard),
             Self::Stalled(..) | Self::Room => Audience::Own,
             Self::Offline(_) | Self::Pressed => Audience::All,
         }
@@ -207,9 +213,12 @@ impl<M: ArenaMemory> Owner<M> {
             Ask::Fetch(fetch) => fetch::fetch(self, fetch),
             Ask::ListOffsets(list) => list_offsets::list(self, list),
             Ask::Forget(connection) => {
-                produce::forget_afar(self, connection);
-                self.fetches.forget(connection);
-                self.lists.forget(connection);
+                let count = produce::forget_afar(self, connection)
+                    + self.fetches.forget(connection)
+                    + self.lists.forget(connection);
+                if count > 0 && connection.shard != self.partitions.place().number {
+                    self.answers.push_back(Answer::Forgotten { shard: connection.shard, count });
+                }
             }
             Ask::Release(pieces) => {
                 let gone: u64 = pieces.iter().map(arena_bytes).sum();

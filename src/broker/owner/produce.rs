@@ -81,11 +81,11 @@ pub(super) fn refuse_afar<M: ArenaMemory>(owner: &mut Owner<M>) {
     }
 }
 
-/// The connection is gone: what of it has not been appended is forgotten.
-pub(super) fn forget_afar<M: ArenaMemory>(owner: &mut Owner<M>, connection: ConnectionId) {
-    for (pending, _) in owner.afar.remove(&connection).into_iter().flatten() {
-        drop(owner.produces.remove(pending));
-    }
+/// The connection is gone: what of it has not been appended is forgotten. Returns how many requests that were.
+pub(super) fn forget_afar<M: ArenaMemory>(owner: &mut Owner<M>, connection: ConnectionId) -> usize {
+    let waiting = owner.afar.remove(&connection).into_iter().flatten();
+    // One whose time was up has been answered.
+    waiting.filter_map(|(pending, _)| owner.produces.remove(pending)).count()
 }
 
 /// Goes on with a request that had found no room. `frame` is the whole frame, as before.

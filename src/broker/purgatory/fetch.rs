@@ -226,13 +226,16 @@ impl Fetches {
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
-    /// Forgets the fetches of a connection that is gone: nobody waits for them.
-    pub fn forget(&mut self, connection: ConnectionId) {
+    /// Forgets the fetches of a connection that is gone: nobody waits for them. Returns how many they were.
+    pub fn forget(&mut self, connection: ConnectionId) -> usize {
         let of_it = (connection, 0)..=(connection, FetchId::MAX);
+        let mut count = 0;
         while let Some(&(_, id)) = self.by_connection.range(of_it.clone()).next() {
             self.looks += 1;
             self.remove(id);
+            count += 1;
         }
+        count
     }
 
     fn remove(&mut self, id: FetchId) -> Option<PendingFetch> {

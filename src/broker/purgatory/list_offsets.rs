@@ -168,9 +168,10 @@ impl Lists {
         }
     }
 
-    /// Forgets the requests of a connection that is gone.
-    pub fn forget(&mut self, connection: ConnectionId) {
+    /// Forgets the requests of a connection that is gone. Returns how many they were.
+    pub fn forget(&mut self, connection: ConnectionId) -> usize {
         let of_it = (connection, i64::MIN)..=(connection, i64::MAX);
+        let mut count = 0;
         while let Some((&key, &place)) = self.by_connection.range(of_it.clone()).next() {
             self.by_connection.remove(&key);
             match place {
@@ -178,7 +179,9 @@ impl Lists {
                 Place::Ready => drop(self.ready.remove(&key.1)),
                 Place::Waiting(slot) => drop(self.waiting.remove(&(slot, key.1))),
             }
+            count += 1;
         }
+        count
     }
 }
 

@@ -47,10 +47,17 @@ impl<M: ArenaMemory> Shard<M> {
             Cut::Whole(owner, fetch) => self.ask_at(owner, Ask::Fetch(fetch)),
             Cut::Shares(gather, asks) => {
                 self.gathers.fetches.insert(key, gather);
-                for (owner, ask) in asks {
-                    self.ask_at(owner, Ask::Fetch(ask));
-                }
+                self.fetch_shares(asks);
             }
+        }
+    }
+
+    /// One's own share last: it may be answered at once, and hasten the others, who must know of theirs by then.
+    fn fetch_shares(&mut self, asks: Vec<(u16, PendingFetch)>) {
+        let number = self.place.number;
+        let (own, others): (Vec<_>, Vec<_>) = asks.into_iter().partition(|(owner, _)| *owner == number);
+        for (owner, ask) in others.into_iter().chain(own) {
+            self.ask_at(owner, Ask::Fetch(ask));
         }
     }
 
@@ -134,9 +141,12 @@ impl<M: ArenaMemory> Shard<M> {
         match message {
             Message::Ask { ask, .. } => self.ask_owner(ask),
             Message::Answer(answer) => {
-                let is_awaited =
-                    matches!(answer, Answer::Appended(_) | Answer::Fetched(..) | Answer::Listed(_));
-                self.asked_afar = self.asked_afar.saturating_sub(usize::from(is_awaited));
+                let answered = match &answer {
+                    Answer::Appended(_) | Answer::Fetched(..) | Answer::Listed(_) => 1,
+                    Answer::Forgotten { count, .. } => *count,
+                    _ => 0,
+                };
+                self.asked_afar = self.asked_afar.saturating_sub(answered);
                 self.hear(from, answer);
                 self.take_answers();
             }
@@ -174,6 +184,7 @@ impl<M: ArenaMemory> Shard<M> {
             Answer::Listed(list) => self.hear_listed(from, list),
             Answer::Offline(partition) => drop(self.offline.insert(partition)),
             Answer::Pressed => self.hasten_blocking(),
+            Answer::Forgotten { .. } => {}
             Answer::Room => self.resumable = self.stalled.len(),
             Answer::Stalled(id, pending) => {
                 if let Some(seat) = self.seat(id) {
@@ -219,9 +230,7 @@ impl<M: ArenaMemory> Shard<M> {
             }
             Joined::Again(asks, pieces) => {
                 self.release_out(pieces);
-                for (owner, ask) in asks {
-                    self.ask_at(owner, Ask::Fetch(ask));
-                }
+                self.fetch_shares(asks);
             }
             Joined::Done(whole, outcome, pieces) => {
                 data::fetch::answer(self, &whole, outcome);

@@ -58,6 +58,7 @@ fn shards_are_counted_or_named_and_share_what_the_broker_may_take() {
     for count in 1..=4 {
         let share = config.of_shard(count);
         assert!(share.arena_bytes * count <= config.arena_bytes && share.arena_bytes.is_multiple_of(4096));
+        assert!(share.commit_log_bytes_max * count as u64 <= config.commit_log_bytes_max);
         assert!(share.producers_max() * count <= config.producers_max());
         assert!(share.request_bytes_left() * count <= config.request_bytes_left() + count * 4096 * 3);
     }

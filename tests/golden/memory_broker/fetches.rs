@@ -265,3 +265,23 @@ fn deleting_a_topic_costs_a_fetch_of_all_its_partitions_one_look_at_each() {
     let looks = broker.fetch_looks() - before;
     assert!(looks <= 2 * PARTITIONS, "{looks} looks");
 }
+
+/// Whichever shard has the data, those that have none are not waited for: time stands still here.
+#[test]
+fn a_fetch_over_several_shards_is_answered_with_what_one_of_them_has() {
+    const SHARDS: u16 = 3;
+    let records = batch(&[1_000]);
+    for partition in 0..u64::from(SHARDS) {
+        let mut broker = MemoryBroker::of_many("node.id=0\n", SHARDS);
+        Script::run(&mut broker, |script| assert_eq!(script.topic("many", number(PARTITIONS), &[]), NAME));
+        append(&mut broker, NAME, partition, &records);
+        while broker.answer_now().is_some() {}
+        fetch(&mut broker, 1, 1 << 20);
+        assert!(broker.answer_now().is_some(), "partition {partition}");
+        // And when it comes while all are waited for.
+        fetch(&mut broker, records.len() + 1, 1 << 20);
+        assert_eq!(broker.answer_now(), None, "too little");
+        append(&mut broker, NAME, partition, &records);
+        assert!(broker.answer_now().is_some(), "partition {partition}, when there is enough");
+    }
+}

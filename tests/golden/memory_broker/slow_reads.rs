@@ -126,3 +126,14 @@ fn what_comes_from_the_disk_costs_a_look_for_those_who_wait_for_it() {
     let answers = std::iter::from_fn(|| broker.answer_now()).filter(|answer| answer.len() > 100_000);
     assert_eq!(answers.count(), usize::try_from(AT_THE_END).expect("a count"));
 }
+
+/// Its time is up long before the disk answers, and there is less than it asks for: that is all that it will get.
+#[test]
+fn a_late_fetch_of_less_than_it_asks_for_is_answered_when_the_disk_has_read() {
+    let mut broker = broker_that_reads_slowly();
+    fetch_from(&mut broker, NAME, 0, 0, 1 << 19);
+    broker.pause(Duration::from_secs(61));
+    assert_eq!(broker.answer_now(), None, "it waits for the disk");
+    broker.hold_reads(false);
+    assert!(broker.answer_now().is_some_and(|answer| answer.len() > 100_000));
+}

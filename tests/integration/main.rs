@@ -5,15 +5,9 @@
 //! is not installed, but with `RINGLOG_SKIPS=none` that fails.
 
 #[cfg(test)]
-mod corruption;
-#[cfg(test)]
 mod deleted;
 #[cfg(test)]
-mod device_error;
-#[cfg(test)]
-mod full_disk;
-#[cfg(test)]
-mod full_start;
+mod disk;
 #[cfg(test)]
 #[path = "../wire/codec/generate.rs"]
 mod generate;
@@ -32,8 +26,6 @@ mod load;
 #[cfg(test)]
 mod logging;
 #[cfg(test)]
-mod page_cache;
-#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod rebuild;
@@ -43,8 +35,6 @@ mod refusals;
 mod requests;
 #[cfg(test)]
 mod stop;
-#[cfg(test)]
-mod storage_error;
 
 /// How many times as often random tests repeat.
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::full_disk::{SmallDisk, run};
+use crate::disk::full_disk::{SmallDisk, run};
 use crate::ledger::Ledger;
 use crate::load::Producer;
 use crate::process::{Scratch, cannot};

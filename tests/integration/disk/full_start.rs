@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 
-use crate::full_disk::SmallDisk;
+use crate::disk::full_disk::SmallDisk;
 use crate::ledger::Ledger;
 use crate::load::{Producer, STORAGE_ERROR};
 use crate::process::{Broker, Scratch, cannot};

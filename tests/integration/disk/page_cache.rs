@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::full_disk::run;
+use crate::disk::full_disk::run;
 use crate::ledger::Ledger;
 use crate::load::{Producer, run_until};
 use crate::process::{Broker, Scratch, cannot};

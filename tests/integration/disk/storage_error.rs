@@ -12,7 +12,7 @@ use ringlog::protocol::kafka::messages::list_offsets::{
 };
 use ringlog::protocol::kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 
-use crate::full_disk::{SmallDisk, run};
+use crate::disk::full_disk::{SmallDisk, run};
 use crate::ledger::Ledger;
 use crate::load::{Producer, STORAGE_ERROR};
 use crate::process::{Broker, PATIENCE, Scratch, cannot};

@@ -16,6 +16,9 @@ pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
 /// Requests that may wait for their replies; above it no further request is read.
 pub const REQUESTS_MAX: usize = 1_000;
 
+/// Room that the first of several small replies takes. Unit: bytes.
+const SHARED_BYTES_MIN: usize = 512;
+
 /// Part of what is to be sent.
 #[derive(Debug)]
 pub enum OutPiece {
@@ -244,13 +247,13 @@ const fn encoded_bytes(piece: &OutPiece) -> usize {
 
 /// Appends what the writer holds, with `records` in the places that it left for them.
 fn append(target: &mut Vec<OutPiece>, writer: &Writer, records: Vec<OutPiece>) {
+    if writer.cuts().is_empty() {
+        return append_bytes(target, writer.encoded());
+    }
     let mut records = records.into_iter();
     for piece in writer.pieces() {
         match piece {
-            Piece::Encoded(bytes) => match target.last_mut() {
-                Some(OutPiece::Bytes(last)) => last.extend_from_slice(bytes),
-                _ => target.push(OutPiece::Bytes(bytes.to_vec())),
-            },
+            Piece::Encoded(bytes) => append_bytes(target, bytes),
             Piece::External { bytes } => {
                 let mut left = bytes;
                 while left > 0 {
@@ -265,6 +268,16 @@ fn append(target: &mut Vec<OutPiece>, writer: &Writer, records: Vec<OutPiece>) {
             }
         }
     }
+}
+
+/// Replies that come together share a buffer, which begins with room for some.
+fn append_bytes(target: &mut Vec<OutPiece>, bytes: &[u8]) {
+    if let Some(OutPiece::Bytes(last)) = target.last_mut() {
+        return last.extend_from_slice(bytes);
+    }
+    let mut first = Vec::with_capacity(bytes.len().max(SHARED_BYTES_MIN));
+    first.extend_from_slice(bytes);
+    target.push(OutPiece::Bytes(first));
 }
 
 #[cfg(test)]

@@ -36,6 +36,11 @@ pub(super) trait Field<'a>: Sized {
     fn is_null(&self) -> bool {
         false
     }
+
+    /// What it says as an error code; 0 for all that is none.
+    fn error_code(&self) -> i16 {
+        0
+    }
 }
 
 /// A type that also has a form for null.
@@ -74,7 +79,32 @@ macro_rules! integer_fields {
     )*};
 }
 
-integer_fields! { i8 Int8 i16 Int16 i32 Int32 i64 Int64 }
+integer_fields! { i8 Int8 i32 Int32 i64 Int64 }
+
+impl<'a> Field<'a> for i16 {
+    const KIND: Kind = Kind::Int16;
+
+    #[inline]
+    fn bytes_min(_: Context) -> usize {
+        size_of::<Self>()
+    }
+
+    #[inline]
+    fn decode(reader: &mut Reader<'a>, _: Context) -> Result<Self> {
+        reader.array().map(Self::from_be_bytes)
+    }
+
+    #[inline]
+    fn encode(&self, writer: &mut Writer, _: Context) -> Result<()> {
+        writer.put(&self.to_be_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn error_code(&self) -> i16 {
+        *self
+    }
+}
 
 impl<'a> Field<'a> for bool {
     const KIND: Kind = Kind::Bool;

@@ -177,6 +177,9 @@ macro_rules! codec {
                         if Self::$field.is_plain_in(context.version) {
                             table::check_null(&self.$field, &Self::$field, context)?;
                             Field::encode(&self.$field, writer, context)?;
+                            if const { table::is_error_code(stringify!($field)) } {
+                                writer.note_error(Field::error_code(&self.$field));
+                            }
                         } else if Self::$field.is_tagged_in(context.version) || !Self::$field.ignorable {
                             let default: $ty = table::default_of!($($default)?);
                             if self.$field != default {
@@ -265,6 +268,11 @@ pub(super) fn check_null<'a>(value: &impl Field<'a>, field: &FieldSchema, contex
         return Err(Error::NullNotAllowed { field: field.name, version: context.version });
     }
     Ok(())
+}
+
+/// Whether a field says how a request, or a part of it, went.
+pub(super) const fn is_error_code(field: &str) -> bool {
+    matches!(field.as_bytes(), b"error_code")
 }
 
 /// A value that is not the default only in the versions that carry the field.

@@ -27,6 +27,8 @@ pub struct Writer {
     buffer: Vec<u8>,
     cuts: Vec<Cut>,
     external_bytes: usize,
+    /// The errors that fields called `error_code` say, and how often each.
+    errors: Vec<(i16, u64)>,
 }
 
 /// Where a frame began; [`Writer::end_frame`] needs it.
@@ -65,6 +67,24 @@ impl Writer {
         self.buffer.clear();
         self.cuts.clear();
         self.external_bytes = 0;
+        self.errors.clear();
+    }
+
+    /// The error codes other than 0 that were encoded, and how often each.
+    #[must_use]
+    pub fn errors(&self) -> &[(i16, u64)] {
+        &self.errors
+    }
+
+    /// A field called `error_code` says this.
+    #[inline]
+    pub(super) fn note_error(&mut self, code: i16) {
+        if code != 0 {
+            match self.errors.iter_mut().find(|(noted, _)| *noted == code) {
+                Some((_, count)) => *count = count.saturating_add(1),
+                None => self.errors.push((code, 1)),
+            }
+        }
     }
 
     /// The bytes encoded so far, without those from outside.

@@ -10,10 +10,12 @@ use crate::broker::shards::{RequestId, Shard};
 use crate::model::batch::{BatchError, BatchHeader, LOG_OVERHEAD_BYTES};
 use crate::model::error_code::ErrorCode;
 use crate::model::{Offset, TopicId};
+use crate::protocol;
 use crate::protocol::kafka::messages::produce::{
-    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
+    PartitionProduceResponse, ProduceRequest, ProduceResponse, ProduceResponseWriter, TopicProduceData,
+    TopicProduceResponse,
 };
-use crate::protocol::kafka::{Message, Records, frame};
+use crate::protocol::kafka::{Message, Records, Writer, frame};
 use crate::runtime::memory::ArenaMemory;
 
 /// zstd came with version 7 (KIP-110); older clients could not read it back.
@@ -246,16 +248,8 @@ fn refuse<M: ArenaMemory>(
 /// Every part has its outcome.
 pub fn answer<M: ArenaMemory>(shard: &mut Shard<M>, append: Box<Append>) {
     if append.acks != 0 {
-        let responses = append
-            .topics()
-            .map(|(name, topic_id, parts)| TopicProduceResponse {
-                name,
-                topic_id,
-                partition_responses: parts.iter().map(partition_response).collect(),
-            })
-            .collect();
-        let response = ProduceResponse { responses, ..ProduceResponse::default() };
-        shard.reply(&append.request, &response, Vec::new());
+        let version = append.request.api_version;
+        shard.reply_with(&append.request, |writer| encode(&append, writer, version), Vec::new());
     } else if append.parts.iter().any(|part| !part.error.is_none()) {
         // A client that waits for no answer learns of an error by losing its connection, as with Kafka.
         shard.break_off(append.request.connection);
@@ -265,14 +259,18 @@ pub fn answer<M: ArenaMemory>(shard: &mut Shard<M>, append: Box<Append>) {
     shard.give_spare_append(append);
 }
 
-fn partition_response(part: &AppendPart) -> PartitionProduceResponse<'_> {
-    PartitionProduceResponse {
-        index: part.index,
-        error_code: part.error.code(),
-        base_offset: if part.error.is_none() { part.base_offset } else { -1 },
-        log_append_time_ms: part.log_append_time_ms,
-        log_start_offset: part.log_start_offset,
-        error_message: part.error_message.as_deref(),
-        ..PartitionProduceResponse::default()
+fn encode(append: &Append, writer: &mut Writer, version: i16) -> protocol::Result<()> {
+    let mut response = ProduceResponseWriter::begin(writer, version, append.topics().count())?;
+    for (name, id, parts) in append.topics() {
+        response.begin_topic(name, id, parts.len())?;
+        for part in parts {
+            let base_offset = if part.error.is_none() { part.base_offset } else { -1 };
+            let offsets = [base_offset, part.log_start_offset];
+            let message = part.error_message.as_deref();
+            response.part(part.index, part.error.code(), part.log_append_time_ms, offsets, message)?;
+        }
+        response.end_topic();
     }
+    response.end();
+    Ok(())
 }

@@ -13,12 +13,14 @@
 //! | [`storage`] | a shard's partitions on disk: append, read, flush, recovery, retention, behind one core without I/O | model, config, runtime |
 //! | [`controller`] | the cluster's metadata: commands to records, records to the image, their log and snapshots | model, config, protocol¹, runtime, storage |
 //! | [`broker`] | connections, requests, shards and the threads that run them | all above |
+//! | [`admin`] | HTTP: health, metrics | model, config, security, runtime, broker |
 //! | [`client`] | the other end of the wire, and the public Rust client: connections, metadata, produce, fetch, administration | model, config, protocol, security, runtime |
 //! | [`measure`] | load generator, floor programs, histograms, figures and what they are held against | model, config, protocol, runtime, client |
 //! | [`cli`] | arguments, start-up, offline tools | all above |
 //!
 //! ¹ only the versioned schemas of the records kept in the metadata, group and transaction logs.
 
+pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod client;

@@ -1,6 +1,7 @@
 //! The first lines of a broker that serves: where it is, what it promises, and what to try next.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::config::{BrokerConfig, ShardIdle};
@@ -15,14 +16,26 @@ pub struct Started<'a> {
     pub cpus: &'a [usize],
     /// Where data lies, in full.
     pub data: &'a Path,
+    /// Where health and metrics are served.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Where it listens, with the ports that were bound.
+#[must_use]
+pub fn addresses(config: &BrokerConfig, ports: &[u16]) -> Vec<String> {
+    config
+        .listeners
+        .iter()
+        .zip(ports)
+        .map(|(listener, &port)| listener.bind.with_port(port).to_string())
+        .collect()
 }
 
 /// The lines for people, with a warning for every listener that other machines may reach.
 #[must_use]
 pub fn banner(config: &BrokerConfig, started: &Started<'_>) -> String {
     let listeners = || config.listeners.iter().zip(started.ports);
-    let addresses: Vec<String> =
-        listeners().map(|(listener, &port)| listener.bind.with_port(port).to_string()).collect();
+    let addresses = addresses(config, started.ports);
     let cpus: Vec<String> = started.cpus.iter().map(usize::to_string).collect();
     let idle = match config.shard_idle {
         ShardIdle::Park => "sleeps when idle",
@@ -36,6 +49,9 @@ pub fn banner(config: &BrokerConfig, started: &Started<'_>) -> String {
     line("shards", &format!("{} on CPU {}, {idle}", cpus.len(), cpus.join(", ")));
     line("data", &started.data.display().to_string());
     line("durability", durability(config.topic_defaults.durability));
+    if let Some(address) = started.admin {
+        line("metrics", &format!("http://{address}/metrics"));
+    }
     if let Some((listener, &port)) = listeners().next() {
         let address = listener.advertised.with_port(port);
         line("try", &format!("echo hello | ringlog produce demo -b {address}"));
@@ -50,6 +66,9 @@ pub fn banner(config: &BrokerConfig, started: &Started<'_>) -> String {
             lines,
             "warning: other machines may reach {address}, and this version has no access control and no encryption"
         );
+    }
+    if let Some(address) = started.admin.filter(|address| !address.ip().is_loopback()) {
+        let _infallible = writeln!(lines, "warning: other machines may read health and metrics at {address}");
     }
     lines
 }
@@ -71,7 +90,8 @@ mod tests {
     fn banner_of(file: &str, ports: &[u16]) -> String {
         let machine = Machine { memory_bytes: 1 << 30, cpu_count: 2 };
         let config = BrokerConfig::load(Some(file), &[], machine).unwrap();
-        banner(&config, &Started { ports, cpus: &[0], data: Path::new("/srv/ringlog-data") })
+        let admin = Some(SocketAddr::from(([127, 0, 0, 1], 9644)));
+        banner(&config, &Started { ports, cpus: &[0], data: Path::new("/srv/ringlog-data"), admin })
     }
 
     #[test]
@@ -82,6 +102,7 @@ mod tests {
   shards      1 on CPU 0, sleeps when idle
   data        /srv/ringlog-data
   durability  synced: what is acknowledged survives the loss of power
+  metrics     http://127.0.0.1:9644/metrics
   try         echo hello | ringlog produce demo -b 127.0.0.1:9092
               ringlog consume demo -b 127.0.0.1:9092
 ",

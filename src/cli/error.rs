@@ -37,6 +37,8 @@ pub enum Error {
     Stdout { error: io::Error },
     #[error(transparent)]
     Broker(#[from] crate::broker::driver::Error),
+    #[error(transparent)]
+    Admin(#[from] crate::admin::driver::Error),
     /// A result cannot be kept.
     #[error("{}: {error}", path.display())]
     WriteFile { path: PathBuf, error: io::Error },

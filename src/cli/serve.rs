@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::logging::Logging;
 use super::{Error, banner, machine};
+use crate::admin::driver::Bound;
 use crate::broker::driver;
 use crate::config::{self, BrokerConfig, FILE_BYTES_MAX, Machine, Property, parse_override};
 
@@ -49,15 +50,27 @@ impl Serve {
 
 /// Runs a broker with these settings until it is told to stop.
 fn run_broker(config: BrokerConfig) -> Result<(), Error> {
-    let announce = |config: &BrokerConfig, started: &driver::Started| {
-        let lines = banner::banner(
-            config,
-            &banner::Started { ports: &started.ports, cpus: &started.cpus, data: &started.data },
-        );
+    let bound = Bound::bind(&config)?;
+    let mut admin = None;
+    let announce = |config: &BrokerConfig, started: &driver::Started, watch: driver::Watch| {
+        let shown = banner::Started {
+            ports: &started.ports,
+            cpus: &started.cpus,
+            data: &started.data,
+            admin: bound.as_ref().map(Bound::address),
+        };
+        let lines = banner::banner(config, &shown);
         // On the terminal or in a pipe that is gone: the broker serves either way.
         let _ = std::io::stdout().write_all(lines.as_bytes()).and_then(|()| std::io::stdout().flush());
+        let addresses = banner::addresses(config, &started.ports);
+        match bound.map(|bound| bound.serve(config, addresses, watch)).transpose() {
+            Ok(serving) => admin = serving,
+            Err(error) => tracing::error!(%error, "no health and metrics"),
+        }
     };
-    Ok(driver::serve(config, announce)?)
+    let result = driver::serve(config, announce);
+    drop(admin);
+    Ok(result?)
 }
 
 /// The settings of `file` and of the command line.

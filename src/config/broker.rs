@@ -45,6 +45,12 @@ impl BrokerConfig {
         Ok(config)
     }
 
+    /// Whether the setting with this name was given a value, not left to its default.
+    #[must_use]
+    pub fn is_given(&self, key: &str) -> bool {
+        self.values.is_given(key)
+    }
+
     /// Idempotent producers that a shard remembers at most: as many as a sixteenth of `memory.bytes` holds.
     #[must_use]
     pub fn producers_max(&self) -> usize {

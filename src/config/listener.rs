@@ -32,19 +32,33 @@ pub enum Host {
     Name(String),
 }
 
+/// Where health and metrics are served (`admin.listener`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminListener {
+    Off,
+    /// By HTTP. Port 0 means any free one.
+    At(Endpoint),
+}
+
 impl Listener {
     /// Whether only this machine can reach it. A name other than `localhost` counts as reachable.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        match &self.bind.host {
+        self.bind.is_loopback()
+    }
+}
+
+impl Endpoint {
+    /// Whether only this machine can reach it. A name other than `localhost` counts as reachable.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match &self.host {
             Host::Any => false,
             Host::Ip(address) => address.is_loopback(),
             Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
         }
     }
-}
 
-impl Endpoint {
     /// The same with `bound_port` in place of port 0.
     #[must_use]
     pub fn with_port(&self, bound_port: u16) -> Self {
@@ -86,6 +100,15 @@ pub(super) fn parse(text: &str) -> Result<Vec<Listener>, &'static str> {
         listeners.push(Listener { advertised: bind.clone(), bind });
     }
     Ok(listeners)
+}
+
+/// Reads `http://host:port` or `off`. Errors: what is wrong, in words.
+pub(super) fn parse_admin(text: &str) -> Result<AdminListener, &'static str> {
+    if text == "off" {
+        return Ok(AdminListener::Off);
+    }
+    let address = text.strip_prefix("http://").ok_or("expected http://host:port, or off")?;
+    parse_endpoint(address).map(AdminListener::At)
 }
 
 fn parse_endpoint(address: &str) -> Result<Endpoint, &'static str> {

@@ -25,7 +25,7 @@ pub use broker::Machine;
 pub use choices::{ShardCores, ShardIdle, TimestampType};
 pub use describe::{Entry, Source, Synonym, describe_broker, describe_topic};
 pub use error::Error;
-pub use listener::{Endpoint, Host, Listener};
+pub use listener::{AdminListener, Endpoint, Host, Listener};
 pub use properties::{FILE_BYTES_MAX, Property, parse_override, parse_properties};
 pub use reference::reference;
 pub use setting::{Alias, DefaultValue, KafkaType, Kind, Setting, Unit};

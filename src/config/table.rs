@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::broker::{arena_bytes, memory_bytes, read_cache_bytes, socket_request_max_bytes};
 use super::choices::{ShardCores, ShardIdle, TimestampType};
 use super::error::Error;
-use super::listener::Listener;
+use super::listener::{AdminListener, Listener};
 use super::setting::{Alias, DefaultValue, KafkaType, Kind, Setting, Unit};
 use super::values::{Field, Value, Values};
 use crate::model::{BrokerId, Durability};
@@ -110,6 +110,20 @@ settings! {
             reason: "needs no privileges and is easy to find",
             refuses: Some("several directories come later: this version keeps one"),
             honoured_by: "storage: all files; controller: the metadata log",
+        }
+        admin_listener: AdminListener = "admin.listener" {
+            meaning: "Where health and metrics are served by HTTP (/metrics, /healthz, /readyz, /version), as http://host:port; \
+                off: nowhere. Anybody who reaches it may read it. If the default's port is taken, the broker starts without.",
+            kind: Kind::Text { kafka_type: KafkaType::String, form: "http://host:port, or off" },
+            default: DefaultValue::Text("http://127.0.0.1:9644"),
+            reason: "a broker that cannot be watched is not run; only this machine may ask unless told otherwise",
+            honoured_by: "admin: listening",
+        }
+        metrics_per_partition: bool = "metrics.per.partition" {
+            meaning: "Whether the metrics have the offsets and the size of each partition, not of topics alone.",
+            kind: Kind::Boolean, default: DefaultValue::Text("false"),
+            reason: "five series for each partition are too many for most collectors",
+            honoured_by: "admin: metrics",
         }
         num_partitions: i32 = "num.partitions" {
             meaning: "Partitions of a topic that is created without saying how many.",

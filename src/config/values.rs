@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::broker::Machine;
 use super::choices::{ShardCores, ShardIdle, TimestampType};
 use super::error::Error;
-use super::listener::{self, Listener};
+use super::listener::{self, AdminListener, Listener};
 use super::nearest::nearest;
 use super::properties::Property;
 use super::setting::{DefaultValue, Setting};
@@ -288,6 +288,12 @@ impl Field for PathBuf {
 impl Field for Vec<Listener> {
     fn from_value(value: Option<&Value>) -> Result<Self, &'static str> {
         listener::parse(text(value)?)
+    }
+}
+
+impl Field for AdminListener {
+    fn from_value(value: Option<&Value>) -> Result<Self, &'static str> {
+        listener::parse_admin(text(value)?)
     }
 }
 

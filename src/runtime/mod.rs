@@ -18,6 +18,7 @@ pub mod mesh;
 pub mod net;
 pub mod parallel;
 pub mod preflight;
+pub mod process;
 pub mod ring;
 pub mod signal;
 pub mod sim;

@@ -7,9 +7,11 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
+use crate::config::{Endpoint, Host};
 use crate::runtime::{Error, Result};
 
 /// A listening socket.
@@ -41,6 +43,20 @@ impl Listener {
         Ok(Self { listener, address })
     }
 
+    /// The same, but an address in use is tried again for a second: a process that was killed listens until the kernel has taken its
+    /// ring apart, which goes on for a moment after its death, and whoever starts it again at once must not be refused. Blocks.
+    pub fn bind_patiently(address: SocketAddr, backlog: u16) -> Result<Self> {
+        let began = Instant::now();
+        loop {
+            match Self::bind(address, backlog) {
+                Err(error) if error.is_address_in_use() && began.elapsed() < PORT_PATIENCE => {
+                    std::thread::sleep(PORT_PAUSE);
+                }
+                bound => return bound,
+            }
+        }
+    }
+
     /// The address that it is bound to, with the port that was given.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -51,6 +67,25 @@ impl Listener {
         self.listener.as_raw_fd()
     }
 }
+
+/// The address to bind for an endpoint; of a name the first that it stands for. Blocks while a name is looked up.
+///
+/// # Errors
+/// The name is not known.
+pub fn resolve(endpoint: &Endpoint) -> io::Result<SocketAddr> {
+    match &endpoint.host {
+        Host::Any => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), endpoint.port)),
+        Host::Ip(address) => Ok(SocketAddr::new(*address, endpoint.port)),
+        Host::Name(name) => {
+            let mut found = (name.as_str(), endpoint.port).to_socket_addrs()?;
+            found.next().ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+    }
+}
+
+/// An address may be in use for so long, and is tried so often.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+const PORT_PAUSE: Duration = Duration::from_millis(5);
 
 /// For how long nothing has gone over a connection. Unit: ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,6 +266,18 @@ mod tests {
 
     fn loopback(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn a_port_that_is_given_up_in_a_moment_is_waited_for() {
+        let dying = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = dying.local_addr().unwrap();
+        let end = std::thread::spawn(move || {
+            std::thread::sleep(PORT_PAUSE * 10);
+            drop(dying);
+        });
+        assert_eq!(Listener::bind_patiently(address, 16).unwrap().address(), address);
+        end.join().unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod inspect;
 mod memory_broker;
+mod metrics;
 #[path = "../wire/script/mod.rs"]
 mod script;
 mod transcript;

@@ -5,6 +5,8 @@
 //! is not installed, but with `RINGLOG_SKIPS=none` that fails.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod deleted;
 #[cfg(test)]
 mod disk;

@@ -59,7 +59,12 @@ impl Scratch {
     pub fn add_arguments(&self, command: &mut Command, settings: &[&str]) {
         command.arg("serve").arg("--data").arg(&self.data);
         command.arg("--set").arg(format!("arena.dir={}", self.arena.display()));
-        let defaults = ["listeners=PLAINTEXT://127.0.0.1:0", "memory.bytes=134217728", "shard.cores=2"];
+        let defaults = [
+            "listeners=PLAINTEXT://127.0.0.1:0",
+            "admin.listener=off",
+            "memory.bytes=134217728",
+            "shard.cores=2",
+        ];
         for setting in defaults.iter().chain(settings) {
             command.arg("--set").arg(setting);
         }
@@ -85,9 +90,10 @@ impl Scratch {
             }
         });
         let log = self.log.clone();
-        let mut broker = Broker { child, address: String::new(), addresses: Vec::new(), log, log_start };
+        let mut broker =
+            Broker { child, address: String::new(), addresses: Vec::new(), lines, log, log_start };
         loop {
-            match lines.recv_timeout(PATIENCE) {
+            match broker.lines.recv_timeout(PATIENCE) {
                 Ok(line) => {
                     if let Some(addresses) = line.trim().strip_prefix("listening") {
                         broker.addresses = addresses.split(',').map(|one| one.trim().to_owned()).collect();
@@ -135,6 +141,8 @@ pub struct Broker {
     pub address: String,
     /// Of each listener, in the order of the settings.
     pub addresses: Vec<String>,
+    /// What it says on stdout behind them.
+    lines: mpsc::Receiver<String>,
     log: PathBuf,
     log_start: u64,
 }
@@ -149,6 +157,19 @@ pub struct Ended {
 impl Broker {
     pub fn settings(&self) -> Settings {
         Settings::new(&self.address).unwrap()
+    }
+
+    /// What follows this label in its first lines; `None` if it has no such line.
+    pub fn line(&self, label: &str) -> Option<String> {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            if let Some(rest) = line.trim().strip_prefix(label) {
+                return Some(rest.trim().to_owned());
+            }
+            if line.trim().starts_with("try") {
+                break;
+            }
+        }
+        None
     }
 
     pub fn connect(&self) -> Connection {

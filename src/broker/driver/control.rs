@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
+use super::figures::{ShardFigures, Watch};
 use super::reserve::{self, RESERVE_BYTES};
 use super::revival::Revival;
 use super::start::{self, Prepared, RunningShard, Started};
@@ -22,6 +23,11 @@ pub(super) enum ToShard {
     BeginAnew(bool),
     /// All have come to rest: the log's memory is to be given away.
     HandOver,
+    /// Somebody wants to know how it is.
+    Describe {
+        with_partitions: bool,
+        tell: Box<dyn FnOnce(Box<ShardFigures>) + Send>,
+    },
     Stop,
 }
 
@@ -59,12 +65,13 @@ struct Control {
 }
 
 /// Starts the shards and serves their questions until they end.
-pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started)) -> Result<(), Error> {
+pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started, Watch)) -> Result<(), Error> {
     let parker = Parker::new();
     let (to_control, from_shards) = mailbox(QUESTIONS_MAX, parker.waker());
     let shards = start::start_shards(&mut prepared, &to_control)?;
     prepared.stop.begin_serving(parker.waker());
-    on_started(&prepared.started);
+    let watch = Watch::new(shards.iter().map(|shard| shard.mail.clone()).collect());
+    on_started(&prepared.started, watch);
     let mut stopping = false;
     let mut keeps_reserve = reserve::keep(&prepared.disk, RESERVE_BYTES);
     let mut control = Control { prepared, from_shards, shards, revival: Revival::default(), ended: 0 };

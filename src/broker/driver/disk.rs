@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::rc::Rc;
 
+use super::figures::{DeviceFigures, now_us};
 use super::token::Token;
 use crate::model::number::{index, wide};
 use crate::runtime::disk::{BlockingDisk, RealDisk};
@@ -49,6 +50,22 @@ struct OpenFile {
     path: String,
 }
 
+/// An operation that the ring has.
+struct UnderWay {
+    kind: Kind,
+    began_us: u64,
+    /// The core's pieces of a write, to be given back with its completion.
+    pieces: Vec<WritePiece>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Write,
+    DurableWrite,
+    Sync,
+    Read,
+}
+
 /// The files of one shard and the operations under way on them.
 pub(super) struct Storage {
     disk: RealDisk,
@@ -66,8 +83,9 @@ pub(super) struct Storage {
     results: Vec<TaskResult>,
     /// What ended without the ring or a worker.
     ended: VecDeque<Completion>,
-    /// The core's pieces of each write under way, to be given back with its completion.
-    writes: HashMap<OperationId, Vec<WritePiece>>,
+    /// What the ring has.
+    under_way: HashMap<OperationId, UnderWay>,
+    figures: DeviceFigures,
     /// Operations whose completion has not been handed over.
     unended: usize,
 }
@@ -84,7 +102,8 @@ impl Storage {
             has_lone: false,
             results: Vec::new(),
             ended: VecDeque::new(),
-            writes: HashMap::new(),
+            under_way: HashMap::new(),
+            figures: DeviceFigures::default(),
             unended: 0,
         }
     }
@@ -116,12 +135,14 @@ impl Storage {
             }
             Operation::Sync { id, file } => match self.files.get(&file) {
                 Some(open) => {
+                    self.under_way.insert(id, UnderWay::begin(Kind::Sync, Vec::new()));
                     ring.sync(&open.handle, Token::Storage(id).encode());
                 }
                 None => self.fail(id, Vec::new()),
             },
             Operation::Read { id, file, position, bytes } => match self.files.get(&file) {
                 Some(open) => {
+                    self.under_way.insert(id, UnderWay::begin(Kind::Read, Vec::new()));
                     let buffer = AlignedBuffer::with_capacity(index(bytes));
                     ring.read(&open.handle, buffer, index(bytes), position, Token::Storage(id).encode());
                 }
@@ -168,7 +189,8 @@ impl Storage {
                 }
             }
         }
-        self.writes.insert(id, kept);
+        let kind = if durable { Kind::DurableWrite } else { Kind::Write };
+        self.under_way.insert(id, UnderWay::begin(kind, kept));
         ring.write(&open.handle, lent, position, durable, Token::Storage(id).encode());
     }
 
@@ -197,9 +219,12 @@ impl Storage {
     pub(super) fn handle_ring(&mut self, id: OperationId, outcome: ring::Outcome) -> Completion {
         self.unended -= 1;
         let mut pieces = Vec::new();
+        if let Some(ended) = self.under_way.remove(&id) {
+            self.count(&ended, &outcome);
+            pieces = ended.pieces;
+        }
         let outcome = match outcome {
             ring::Outcome::Written { pieces: lent, result } => {
-                pieces = self.writes.remove(&id).unwrap_or_default();
                 for piece in lent {
                     if let ring::WritePiece::Block(mut buffer) = piece {
                         let bytes = wide(buffer.len());
@@ -220,6 +245,27 @@ impl Storage {
             _ => Outcome::Failed(Fault::Io),
         };
         Completion { id, outcome, pieces }
+    }
+
+    fn count(&mut self, ended: &UnderWay, outcome: &ring::Outcome) {
+        let took_us = now_us().saturating_sub(ended.began_us);
+        let figures = &mut self.figures;
+        match outcome {
+            ring::Outcome::Written { result: Ok(bytes), .. } => figures.written_bytes += wide(*bytes),
+            ring::Outcome::Read { result: Ok(bytes), .. } => figures.read_bytes += wide(*bytes),
+            _ => {}
+        }
+        let histogram = match ended.kind {
+            Kind::Write => &mut figures.writes,
+            Kind::DurableWrite => &mut figures.durable_writes,
+            Kind::Sync => &mut figures.flushes,
+            Kind::Read => &mut figures.reads,
+        };
+        histogram.record(took_us);
+    }
+
+    pub(super) const fn figures(&self) -> &DeviceFigures {
+        &self.figures
     }
 
     /// The next operation that ended on a worker, or at once.
@@ -249,6 +295,12 @@ impl Storage {
         self.results = results;
         self.start_tasks();
         self.ended.pop_front()
+    }
+}
+
+impl UnderWay {
+    fn begin(kind: Kind, pieces: Vec<WritePiece>) -> Self {
+        Self { kind, began_us: now_us(), pieces }
     }
 }
 

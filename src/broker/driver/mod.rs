@@ -6,6 +6,7 @@
 mod control;
 mod disk;
 mod error;
+mod figures;
 mod logs;
 mod peers;
 mod rebuild;
@@ -20,6 +21,10 @@ mod token;
 use std::sync::Arc;
 
 pub use self::error::Error;
+pub use self::figures::{
+    DeviceFigures, MemoryFigures, PartitionFigures, STAGES, ShardFigures, ShardState, Stage, TurnFigures,
+    Watch,
+};
 pub use self::start::Started;
 use crate::config::BrokerConfig;
 
@@ -31,8 +36,11 @@ use crate::config::BrokerConfig;
 ///
 /// # Errors
 /// [`Error`]: why it refuses to start, or what ended it.
-pub fn serve(config: BrokerConfig, on_started: impl FnOnce(&BrokerConfig, &Started)) -> Result<(), Error> {
+pub fn serve(
+    config: BrokerConfig,
+    on_started: impl FnOnce(&BrokerConfig, &Started, Watch),
+) -> Result<(), Error> {
     let config = Arc::new(config);
     let prepared = start::prepare(&config)?;
-    control::run(prepared, |started| on_started(&config, started))
+    control::run(prepared, |started, watch| on_started(&config, started, watch))
 }

@@ -37,11 +37,18 @@ impl Peers {
     pub(super) fn flush(&mut self) {
         self.mesh.flush();
     }
+
+    /// Messages that have found no room.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.mesh.waiting_count()
+    }
 }
 
 impl ShardLoop {
-    /// Takes all that the other shards have sent. What is ahead of the image waits for it: it has been sent on its way.
-    pub(super) fn take_peers(&mut self) {
+    /// Takes all that the other shards have sent. What is ahead of the image waits for it: it has been sent on its way. Returns
+    /// whether there was anything.
+    pub(super) fn take_peers(&mut self) -> bool {
+        let mut has_any = false;
         for from in 0..self.peers.mesh.count() {
             let held = self.peers.ahead.get_mut(from).and_then(Option::take);
             let mut next = held.or_else(|| self.peers.mesh.take(from));
@@ -50,6 +57,7 @@ impl ShardLoop {
                     next = Some(message);
                     break;
                 }
+                has_any = true;
                 self.handle_peer(from, message);
                 next = self.peers.mesh.take(from);
             }
@@ -58,6 +66,7 @@ impl ShardLoop {
             }
             self.peers.mesh.give_back(from);
         }
+        has_any
     }
 
     fn handle_peer(&mut self, from: usize, message: ToPeer) {

@@ -65,6 +65,11 @@ impl Rebuild {
         this
     }
 
+    /// Whether the log has failed, or could not be recovered yet.
+    pub(super) const fn is_under_way(&self) -> bool {
+        !matches!(self.step, Step::Idle) || self.has_failed || self.wanted_bytes > 0
+    }
+
     /// Whether no storage operation may be started any more.
     pub(super) const fn is_draining(&self) -> bool {
         matches!(self.step, Step::Draining { .. } | Step::HandingOver)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::Storage;
+use super::figures::{Stage, TurnFigures, now_us};
 use super::logs::Life;
 use super::peers::{Peers, ToPeer, Together};
 use super::rebuild::Rebuild;
@@ -21,7 +22,7 @@ use crate::broker::shards::{ConnectionId, Shard};
 use crate::config::{BrokerConfig, ShardIdle};
 use crate::model::Now;
 use crate::model::number::index;
-use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::clock::{Clock as _, SystemClock};
 use crate::runtime::mailbox::{Receiver, Sender};
 use crate::runtime::memory::{Arena, BufferPool};
 use crate::runtime::net::{Listener, Socket};
@@ -105,6 +106,7 @@ pub(super) struct ShardLoop {
     pub(super) next_relief_ms: i64,
     /// The clock of the turn before.
     pub(super) last_turn_ms: i64,
+    pub(super) turns: TurnFigures,
 }
 
 impl ShardLoop {
@@ -116,21 +118,24 @@ impl ShardLoop {
         let mut mail = Vec::new();
         loop {
             self.last_turn_ms = self.now_ms;
-            let now = read_clocks();
+            let now_us = now_us();
+            let now = clocks_at(now_us);
             self.now_ms = now.steady_ms;
+            self.turns.begin_turn(now_us);
+            self.shard.begin_turn(now_us);
             self.shard.set_now(now);
-            while let Some(completion) = self.ring.next_completion() {
-                self.handle(completion);
-            }
-            while let Some(completion) = self.storage.poll_ended() {
-                self.shard.handle_completion(completion);
+            if self.take_completions() {
+                self.end_stage(Stage::Completions);
             }
             self.from_control.take_all(&mut mail);
+            let has_mail = !mail.is_empty();
             for message in mail.drain(..) {
                 self.handle_mail(message);
             }
-            self.take_peers();
-            self.handle_time(now);
+            let has_messages = self.take_peers();
+            if self.handle_time(now) || has_mail || has_messages {
+                self.end_stage(Stage::Messages);
+            }
             self.settle();
             // What is taken now is carried out now: nothing else may come that wakes the shard.
             while self.feed_held_up() {
@@ -150,7 +155,30 @@ impl ShardLoop {
                     self.peers.flush();
                 }
             }
+            self.end_turn();
             self.wait()?;
+        }
+    }
+
+    /// What the kernel and the workers have done. Returns whether there was anything.
+    fn take_completions(&mut self) -> bool {
+        let mut has_any = false;
+        while let Some(completion) = self.ring.next_completion() {
+            has_any = true;
+            self.handle(completion);
+        }
+        while let Some(completion) = self.storage.poll_ended() {
+            has_any = true;
+            self.shard.handle_completion(completion);
+        }
+        has_any
+    }
+
+    /// Notes how long requests have taken whose replies are about to be sent.
+    fn end_turn(&mut self) {
+        if self.shard.has_ended_requests() {
+            self.end_stage(Stage::Settling);
+            self.shard.end_turn(now_us());
         }
     }
 
@@ -223,6 +251,7 @@ impl ShardLoop {
             (Token::Accept(listener), Outcome::Accepted(result)) => {
                 self.handle_accepted(listener, last, result)
             }
+            (_, Outcome::Woken) => self.turns.wakeups += 1,
             _ => {}
         }
     }
@@ -396,12 +425,15 @@ impl ShardLoop {
             ToShard::Image(image) => self.shard.handle_image(image),
             ToShard::Answer(answer) => self.shard.handle_answer(answer),
             ToShard::Stop => self.begin_stop(),
+            ToShard::Describe { with_partitions, tell } => tell(Box::new(self.describe(with_partitions))),
             ToShard::BeginAnew(granted) => self.rebuild.handle_granted(granted, self.now_ms),
             ToShard::HandOver => self.rebuild.handle_hand_over(),
         }
     }
 
-    fn handle_time(&mut self, now: Now) {
+    /// Does what is due. Returns whether there was anything.
+    fn handle_time(&mut self, now: Now) -> bool {
+        let is_due = now.steady_ms >= self.shard.next_deadline_ms();
         self.shard.handle_time(now);
         let now_ms = self.now_ms;
         let due: Vec<usize> =
@@ -410,9 +442,11 @@ impl ShardLoop {
         for number in due {
             self.accept(number);
         }
-        if now_ms >= self.next_idle_check_ms {
+        let checks_idle = now_ms >= self.next_idle_check_ms;
+        if checks_idle {
             self.close_idle();
         }
+        is_due || checks_idle
     }
 
     /// Closes connections on which nothing has happened for `connections.max.idle.ms`.
@@ -515,8 +549,8 @@ impl ShardLoop {
     }
 }
 
-/// Both clocks.
-pub(super) fn read_clocks() -> Now {
-    let steady_ms = i64::try_from(SystemClock.now().nanoseconds() / 1_000_000).unwrap_or(i64::MAX);
+/// Both clocks, at this time of the steady one.
+pub(super) fn clocks_at(now_us: u64) -> Now {
+    let steady_ms = i64::try_from(now_us / 1_000).unwrap_or(i64::MAX);
     Now { steady_ms, wall_ms: SystemClock.wall_ms() }
 }

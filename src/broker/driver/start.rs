@@ -3,27 +3,27 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::{Storage, TaskResult};
+use super::figures::{TurnFigures, now_us};
 use super::logs::{Life, Lives};
 use super::peers::{Peers, ToPeer, Together};
 use super::rebuild::Rebuild;
 use super::reserve::{self, RESERVE_BYTES, START_BYTES};
 use super::revival::Revived;
-use super::shard_loop::{ShardLoop, StopStep, Stopped};
+use super::shard_loop::{ShardLoop, StopStep, Stopped, clocks_at};
 use super::stop::Stop;
 use crate::broker::shards::Shard;
 use crate::broker::shards::memory::frame_bytes_max;
-use crate::config::{self, BrokerConfig, Host, ShardCores, ShardIdle};
+use crate::config::{BrokerConfig, Host, ShardCores, ShardIdle};
 use crate::controller::Controller;
 use crate::controller::state::Command;
 use crate::model::image::{Endpoint, Image};
@@ -33,7 +33,7 @@ use crate::runtime::disk::RealDisk;
 use crate::runtime::mailbox::{Sender, mailbox};
 use crate::runtime::memory::{Arena, BufferPool, Mapping};
 use crate::runtime::mesh::{self, QUEUE_MESSAGES, mesh};
-use crate::runtime::net::Listener;
+use crate::runtime::net::{Listener, resolve};
 use crate::runtime::preflight::{self, DirectoryLock};
 use crate::runtime::ring::{Ring, RingOptions};
 use crate::runtime::signal;
@@ -44,9 +44,6 @@ use crate::storage::recovery::{Recovered, RecoveryOptions, last_incarnation};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u16 = 1_024;
-/// A port may be in use for so long before a start is refused for it, and is tried so often.
-const PORT_PATIENCE: Duration = Duration::from_secs(1);
-const PORT_PAUSE: Duration = Duration::from_millis(5);
 /// Open files that the defaults need: segments, commit log, connections to begin with.
 const OPEN_FILES_NEEDED: u64 = 1_024;
 /// Partitions recovered at the same time: what they wait for is the disk, and of flushes at the same time it makes one.
@@ -210,11 +207,12 @@ fn choose_cpus(config: &BrokerConfig) -> Result<Vec<Cpu>, Error> {
 fn listen(config: &BrokerConfig) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     for (number, listener) in config.listeners.iter().enumerate() {
-        let address = resolve(&listener.bind)?;
+        let unknown = |source| Error::UnknownHost { host: listener.bind.to_string(), source };
+        let address = resolve(&listener.bind).map_err(unknown)?;
         // The last, so that the others keep their numbers.
         let optional =
             address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) && number + 1 == config.listeners.len();
-        match bind(address) {
+        match Listener::bind_patiently(address, BACKLOG) {
             // A machine without IPv6 is served where the default can be.
             Err(error) if optional && error.is_address_missing() => {
                 tracing::warn!(%address, "this machine has no such address: not listening there");
@@ -226,32 +224,6 @@ fn listen(config: &BrokerConfig) -> Result<Vec<Listener>, Error> {
         return Err(Error::NoAddress);
     }
     Ok(listeners)
-}
-
-/// A process that was killed listens until the kernel has taken its ring apart, which goes on for a moment after its death: whoever
-/// starts it again at once must not be told that its port is in use.
-fn bind(address: SocketAddr) -> Result<Listener, crate::runtime::Error> {
-    let began = Instant::now();
-    loop {
-        match Listener::bind(address, BACKLOG) {
-            Err(error) if error.is_address_in_use() && began.elapsed() < PORT_PATIENCE => {
-                std::thread::sleep(PORT_PAUSE);
-            }
-            bound => return bound,
-        }
-    }
-}
-
-fn resolve(endpoint: &config::Endpoint) -> Result<SocketAddr, Error> {
-    match &endpoint.host {
-        Host::Any => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), endpoint.port)),
-        Host::Ip(address) => Ok(SocketAddr::new(*address, endpoint.port)),
-        Host::Name(name) => {
-            let unknown = |source| Error::UnknownHost { host: name.clone(), source };
-            let mut found = (name.as_str(), endpoint.port).to_socket_addrs().map_err(unknown)?;
-            found.next().ok_or_else(|| unknown(std::io::ErrorKind::NotFound.into()))
-        }
-    }
 }
 
 fn endpoints(config: &BrokerConfig, ports: &[u16]) -> Vec<Endpoint> {
@@ -386,7 +358,7 @@ impl Seed<Arc<Mapping>> {
             mesh.set_waker(other, waker);
         }
         let mut storage = Storage::new(life.disk.clone(), workers);
-        let now_ms = super::shard_loop::read_clocks().steady_ms;
+        let now_ms = clocks_at(now_us()).steady_ms;
         let rebuild = Rebuild::after_start(&recovered, &life.disk, now_ms);
         let (log, partitions) =
             life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
@@ -420,24 +392,8 @@ impl Seed<Arc<Mapping>> {
             let_through: None,
             next_relief_ms: i64::MAX,
             last_turn_ms: now_ms,
+            turns: TurnFigures::default(),
         };
         shard_loop.run()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_that_is_given_up_in_a_moment_is_waited_for() {
-        let dying = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = dying.local_addr().unwrap();
-        let end = std::thread::spawn(move || {
-            std::thread::sleep(PORT_PAUSE * 10);
-            drop(dying);
-        });
-        assert_eq!(bind(address).unwrap().address(), address);
-        end.join().unwrap();
     }
 }

@@ -42,9 +42,10 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, in
     }
     let held_bytes = held_bytes(api_key, frame.len());
     let Some(request) = shard.begin_request(connection, held_bytes) else { return Fate::Close };
-    let id = RequestId { connection, request, api_key, api_version, correlation_id };
+    let begun_us = shard.turn_us;
+    let id = RequestId { connection, request, api_key, api_version, correlation_id, begun_us };
     let Some(body) = frame.get(body_start..) else { return Fate::Close };
-    match api_key {
+    let fate = match api_key {
         ApiKey::Produce => data::produce::handle(shard, id, body, inbound),
         ApiKey::Fetch => with(shard, id, body, data::fetch::handle),
         ApiKey::ListOffsets => with(shard, id, body, data::list_offsets::handle),
@@ -61,7 +62,11 @@ pub fn handle<M: ArenaMemory>(shard: &mut Shard<M>, connection: ConnectionId, in
         | ApiKey::OffsetForLeaderEpoch
         | ApiKey::DescribeLogDirs
         | ApiKey::CreatePartitions => Fate::Close,
+    };
+    if fate == Fate::Done {
+        shard.note_request(api_key, frame.len());
     }
+    fate
 }
 
 /// What a request holds while it waits, by the length of its frame: what is remembered of a partition takes more than it

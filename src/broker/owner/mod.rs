@@ -16,14 +16,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use self::append::Append;
-use self::partitions::Partitions;
+use self::partitions::{Partitions, TopicFigures};
 use super::connection::{LentPiece, OutPiece};
 use super::purgatory::fetch::{FetchOutcome, Fetches, PendingFetch};
 use super::purgatory::list_offsets::{Lists, PendingList};
 use super::purgatory::produce::{PendingId, Produces};
 use super::shards::ConnectionId;
 use crate::config::BrokerConfig;
-use crate::model::image::Image;
+use crate::model::image::{Image, TopicImage};
 use crate::model::number::wide;
 use crate::model::{Now, TopicPartition};
 use crate::runtime::memory::ArenaMemory;
@@ -381,6 +381,26 @@ impl<M: ArenaMemory> Owner<M> {
     #[must_use]
     pub fn describe_clean(&self) -> Option<Vec<CheckpointPartition>> {
         (!self.log.has_failures()).then(|| self.log.describe_all())
+    }
+
+    /// Its log, to be looked at.
+    #[must_use]
+    pub const fn log(&self) -> &ShardLog<M> {
+        &self.log
+    }
+
+    /// Each topic that it has partitions of, what is counted of it, and their numbers and slots; in no order.
+    pub fn topics(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<TopicImage>, TopicFigures, impl Iterator<Item = (usize, PartitionSlot)>)>
+    {
+        self.partitions.topics()
+    }
+
+    /// Whether no partition can be appended to before the log has begun anew.
+    #[must_use]
+    pub const fn is_out_of_service(&self) -> bool {
+        self.begins_anew || self.log.awaits_recovery()
     }
 
     /// How often a partition was looked at for a fetch, since the start.

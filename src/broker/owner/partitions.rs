@@ -43,6 +43,17 @@ struct TopicSlots {
     slots: Vec<Option<PartitionSlot>>,
     topic: Arc<TopicImage>,
     min_insync_replicas: u32,
+    figures: TopicFigures,
+}
+
+/// What a topic's partitions at one shard have taken and given since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicFigures {
+    pub batches_in: u64,
+    pub records_in: u64,
+    pub bytes_in: u64,
+    /// Of batches in replies to fetches.
+    pub bytes_out: u64,
 }
 
 impl Partitions {
@@ -61,15 +72,34 @@ impl Partitions {
     /// Where the partition is; `None` if the topic or the partition is not known here, or another shard's.
     #[must_use]
     pub fn slot(&self, topic: TopicId, partition: i32) -> Option<PartitionSlot> {
-        self.find(topic, partition).map(|(slot, _)| slot)
+        self.topics.get(&topic)?.slot(partition)
     }
 
-    /// Where the partition is, and how many of its replicas must be in sync for a produce with acks=all.
-    #[must_use]
-    pub fn find(&self, topic: TopicId, partition: i32) -> Option<(PartitionSlot, u32)> {
-        let known = self.topics.get(&topic)?;
-        let slot = known.slots.get(usize::try_from(partition).ok()?)?;
-        Some(((*slot)?, known.min_insync_replicas))
+    /// Where the partition is, how many of its replicas must be in sync for a produce with acks=all, and what is counted of its
+    /// topic.
+    pub fn find(
+        &mut self,
+        topic: TopicId,
+        partition: i32,
+    ) -> Option<(PartitionSlot, u32, &mut TopicFigures)> {
+        let known = self.topics.get_mut(&topic)?;
+        Some((known.slot(partition)?, known.min_insync_replicas, &mut known.figures))
+    }
+
+    /// What is counted of a topic.
+    pub fn figures_mut(&mut self, topic: TopicId) -> Option<&mut TopicFigures> {
+        self.topics.get_mut(&topic).map(|known| &mut known.figures)
+    }
+
+    /// Each topic, what is counted of it, and the numbers and slots of its partitions here; in no order.
+    pub fn topics(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<TopicImage>, TopicFigures, impl Iterator<Item = (usize, PartitionSlot)>)>
+    {
+        self.topics.values().map(|known| {
+            let slots = known.slots.iter().enumerate();
+            (&known.topic, known.figures, slots.filter_map(|(number, slot)| Some((number, (*slot)?))))
+        })
     }
 
     /// Takes a topic whose partitions have these slots, in order; those of other shards have none here.
@@ -80,7 +110,14 @@ impl Partitions {
         slots: Vec<Option<PartitionSlot>>,
     ) {
         let min_insync_replicas = config_of(broker, &topic).min_insync_replicas;
-        self.topics.insert(topic.id, TopicSlots { slots, topic, min_insync_replicas });
+        let figures = self.topics.get(&topic.id).map(|known| known.figures).unwrap_or_default();
+        self.topics.insert(topic.id, TopicSlots { slots, topic, min_insync_replicas, figures });
+    }
+}
+
+impl TopicSlots {
+    fn slot(&self, partition: i32) -> Option<PartitionSlot> {
+        *self.slots.get(usize::try_from(partition).ok()?)?
     }
 }
 

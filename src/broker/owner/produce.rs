@@ -144,7 +144,7 @@ fn append_part<M: ArenaMemory>(
     body: &[u8],
 ) -> Result<(), Busy> {
     let Some(topic) = part.topic else { return Ok(()) };
-    let Some((slot, min_insync_replicas)) = owner.partitions.find(topic, part.index) else {
+    let Some((slot, min_insync_replicas, figures)) = owner.partitions.find(topic, part.index) else {
         part.refuse(ErrorCode::UnknownTopicOrPartition, None);
         return Ok(());
     };
@@ -168,6 +168,9 @@ fn append_part<M: ArenaMemory>(
     match owner.log.append(slot, bytes, header, owner.now.wall_ms) {
         Err(AppendError::Busy) => return Err(Busy),
         Ok(appended) => {
+            figures.batches_in += 1;
+            figures.records_in += u64::from(header.record_count.unsigned_abs());
+            figures.bytes_in += bytes.len() as u64;
             part.base_offset = appended.base_offset.0;
             part.log_append_time_ms = appended.log_append_time.unwrap_or(-1);
             part.log_start_offset = appended.log_start_offset.0;

@@ -222,6 +222,7 @@ mod tests {
             api_key: ApiKey::ListOffsets,
             api_version: 9,
             correlation_id,
+            begun_us: 0,
         };
         PendingList { request, topics: Vec::new(), place: (0, 0), search: None }
     }

@@ -204,6 +204,7 @@ mod tests {
             api_key: ApiKey::Produce,
             api_version: 9,
             correlation_id: 0,
+            begun_us: 0,
         });
         let part = AppendPart::new(None, 0, Batch::Refused);
         append.parts.push(AppendPart { waits: Some((slot, end_offset)), ..part });

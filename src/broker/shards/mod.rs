@@ -5,6 +5,7 @@
 //! alone ([`Owner`]): with one shard they go to oneself, and are answered before the frame is given back.
 
 pub mod control;
+pub mod figures;
 mod gather;
 pub mod memory;
 pub mod message;
@@ -14,6 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::control::{Asked, ControlAnswer, ControlQuestion, ProducerIds};
+use self::figures::RequestFigures;
 use self::gather::Gathers;
 use self::memory::Memory;
 use self::message::Message;
@@ -62,6 +64,9 @@ pub struct RequestId {
     pub api_key: ApiKey,
     pub api_version: i16,
     pub correlation_id: i32,
+    /// When the turn began in which it came. Unit: µs of the steady clock, of which these are the lowest bits: what waits for more
+    /// than an hour is timed too short.
+    pub begun_us: u32,
 }
 
 /// What has become of a frame.
@@ -121,6 +126,9 @@ pub struct Shard<M> {
     pub(in crate::broker) asked: Asked,
     /// Steady clock of this turn, ms.
     pub(in crate::broker) now_ms: i64,
+    /// The same, as finely as it is known. Unit: µs.
+    pub(in crate::broker) turn_us: u32,
+    figures: RequestFigures,
     questions: VecDeque<ControlQuestion>,
     seats: Vec<Seat>,
     free_seats: Vec<u32>,
@@ -161,6 +169,8 @@ impl<M: ArenaMemory> Shard<M> {
             producer_ids: ProducerIds::default(),
             asked: Asked::default(),
             now_ms: 0,
+            turn_us: 0,
+            figures: RequestFigures::default(),
             questions: VecDeque::new(),
             seats: Vec::new(),
             free_seats: Vec::new(),
@@ -222,6 +232,7 @@ impl<M: ArenaMemory> Shard<M> {
             seat.listener = listener;
             id.generation = seat.generation;
         }
+        self.figures.note_opened(listener);
         id
     }
 
@@ -232,6 +243,7 @@ impl<M: ArenaMemory> Shard<M> {
             return;
         }
         let Some(mut connection) = seat.connection.take() else { return };
+        self.figures.note_closed(seat.listener);
         self.memory.change_replies(connection.held_bytes(), 0);
         if let Some(stalled) = seat.stalled.take() {
             self.owner.handle(Ask::Abandon(stalled));
@@ -332,6 +344,34 @@ impl<M: ArenaMemory> Shard<M> {
         self.owner.set_now(now);
         self.owner.set_copied_bytes_left(wide(self.memory.room_bytes()));
         self.take_answers();
+    }
+
+    /// The same moment, for figures alone. Unit: µs of the steady clock.
+    pub const fn begin_turn(&mut self, now_us: u64) {
+        self.turn_us = lowest_bits(now_us);
+    }
+
+    /// Whether [`Self::end_turn`] has something to note.
+    #[must_use]
+    pub const fn has_ended_requests(&self) -> bool {
+        self.figures.has_ended()
+    }
+
+    /// The turn's replies are about to be sent. Unit: µs of the steady clock.
+    pub fn end_turn(&mut self, now_us: u64) {
+        self.figures.end_turn(lowest_bits(now_us));
+    }
+
+    /// What its connections have done.
+    #[must_use]
+    pub const fn figures(&self) -> &RequestFigures {
+        &self.figures
+    }
+
+    /// The partitions' side, to be looked at.
+    #[must_use]
+    pub const fn owner(&self) -> &Owner<M> {
+        &self.owner
     }
 
     /// No request is taken any more, here or at another shard: what is under way is finished.
@@ -501,6 +541,11 @@ impl<M: ArenaMemory> Shard<M> {
         self.change(id, |connection| connection.begin_request(held_bytes))
     }
 
+    /// A request has been taken, from a frame of so many bytes.
+    pub(in crate::broker) fn note_request(&mut self, api: ApiKey, frame_bytes: usize) {
+        self.figures.note_request(api, frame_bytes);
+    }
+
     /// The request, the newest of its connection, has not been looked at: it comes again.
     pub(in crate::broker) fn retract_request(&mut self, id: &RequestId) {
         self.change(id.connection, |connection| connection.retract_request(id.request));
@@ -548,6 +593,7 @@ impl<M: ArenaMemory> Shard<M> {
             debug_assert!(false, "{error}");
         }
         let writer = std::mem::take(&mut self.writer);
+        self.figures.note_reply(to.api_key, to.begun_us, writer.total_bytes(), writer.errors());
         let mut dropped = Some(records);
         if let Some(seat) = self.seats.get_mut(place(to.connection.index))
             && seat.generation == to.connection.generation
@@ -565,7 +611,9 @@ impl<M: ArenaMemory> Shard<M> {
         if writer.room_bytes() <= SPARE_REPLY_BYTES_MAX {
             self.writer = writer;
         }
-        self.release(dropped.into_iter().flatten().filter_map(OutPiece::into_records).collect());
+        if let Some(dropped) = dropped {
+            self.release_out(dropped);
+        }
     }
 
     /// An empty message for a produce request.
@@ -584,6 +632,7 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// A request that gets no reply (acks=0) is done.
     pub(in crate::broker) fn reply_nothing(&mut self, to: &RequestId) {
+        self.figures.note_reply(to.api_key, to.begun_us, 0, &[]);
         if let Some(seat) = self.seats.get_mut(place(to.connection.index))
             && seat.generation == to.connection.generation
             && let Some(connection) = &mut seat.connection
@@ -597,6 +646,11 @@ impl<M: ArenaMemory> Shard<M> {
             }
         }
     }
+}
+
+const fn lowest_bits(us: u64) -> u32 {
+    let [.., a, b, c, d] = us.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 const fn place(index: u32) -> usize {

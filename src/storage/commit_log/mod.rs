@@ -82,6 +82,9 @@ pub struct CommitLog {
     free: VecDeque<StreamFile>,
     /// Oldest first; the last is being written.
     used: VecDeque<StreamFile>,
+    /// Of those in `used`, and of all.
+    used_file_bytes: u64,
+    file_bytes: u64,
     position: u64,
     gathering: AlignedBuffer,
     gathered_bytes: usize,
@@ -90,6 +93,8 @@ pub struct CommitLog {
     /// What the group that is being gathered may have at most.
     group_bytes_max: usize,
     in_flight: VecDeque<Group>,
+    /// Of all groups that were given out, padding and headers included.
+    written_bytes: u64,
     spare: Vec<AlignedBuffer>,
     failed: bool,
 }
@@ -108,6 +113,8 @@ impl CommitLog {
             next_group: 1,
             free: VecDeque::new(),
             used: VecDeque::new(),
+            used_file_bytes: 0,
+            file_bytes: 0,
             position: 0,
             gathering: AlignedBuffer::zeroed(GROUP_BYTES_MAX),
             gathered_bytes: 0,
@@ -115,6 +122,7 @@ impl CommitLog {
             gathered_control_end: 0,
             group_bytes_max: GROUP_BYTES_MAX,
             in_flight: VecDeque::new(),
+            written_bytes: 0,
             spare: Vec::new(),
             failed: false,
         }
@@ -123,6 +131,7 @@ impl CommitLog {
     /// Adds an already written file of `bytes`, at least [`FILE_BYTES_MIN`].
     pub fn add_file(&mut self, file: FileId, bytes: u64) {
         assert!(bytes >= FILE_BYTES_MIN, "a commit-log file is too small");
+        self.file_bytes += bytes;
         self.free.push_back(StreamFile {
             file,
             bytes,
@@ -218,7 +227,9 @@ impl CommitLog {
             padding.fill(0);
         }
         pieces.push(WritePiece::Buffer { buffer, bytes: wide(group_bytes) });
-        self.position = position + pieces_bytes(&pieces);
+        let bytes = pieces_bytes(&pieces);
+        self.position = position + bytes;
+        self.written_bytes += bytes;
         self.gathered_bytes = 0;
         self.group_bytes_max = GROUP_BYTES_MAX;
         file.groups_in_flight += 1;
@@ -243,6 +254,24 @@ impl CommitLog {
         !self.failed && self.gathered_bytes > 0 && !has_room && self.free.is_empty()
     }
 
+    /// Groups that were given out to be written.
+    #[must_use]
+    pub const fn group_count(&self) -> u64 {
+        self.next_group - 1
+    }
+
+    /// Frames that were gathered.
+    #[must_use]
+    pub const fn frame_count(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
+    /// Bytes of the groups that were given out to be written.
+    #[must_use]
+    pub const fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
     /// The entries of the group last given out by [`Self::poll_write`], for the shard to pin the file with.
     #[must_use]
     pub fn newest_entries(&self) -> &[Entry] {
@@ -264,6 +293,7 @@ impl CommitLog {
         assert!(fresh.pins == 0, "a commit-log file that is still needed was to be written again");
         self.next_file_sequence += 1;
         self.position = 0;
+        self.used_file_bytes += fresh.bytes;
         self.used.push_back(fresh);
         Some(Some(AlignedBuffer::zeroed(BLOCK_BYTES)))
     }
@@ -356,6 +386,7 @@ impl CommitLog {
                 return;
             }
             if let Some(file) = self.used.pop_front() {
+                self.used_file_bytes -= file.bytes;
                 self.free.push_back(file);
             }
         }
@@ -380,10 +411,8 @@ impl CommitLog {
     /// Bytes of files that hold something still needed, and of all files.
     #[must_use]
     pub fn used_and_capacity_bytes(&self) -> (u64, u64) {
-        let before: u64 = self.used.iter().map(|file| file.bytes).sum();
         let rest = self.used.back().map_or(0, |file| file.bytes - self.position.min(file.bytes));
-        let free: u64 = self.free.iter().map(|file| file.bytes).sum();
-        (before - rest, before + free)
+        (self.used_file_bytes - rest, self.file_bytes)
     }
 
     /// Whether nothing is gathered or in flight.

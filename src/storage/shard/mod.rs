@@ -9,6 +9,7 @@
 mod append;
 mod checkpoint;
 mod complete;
+pub mod figures;
 mod files;
 mod flush;
 mod producers;

@@ -167,6 +167,11 @@ impl ExtentCache {
         }
     }
 
+    /// What it holds.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn forget(&mut self, slot: PartitionSlot) {
         let low = (slot, i64::MIN, 0);
         let high = (slot, i64::MAX, u64::MAX);

@@ -71,6 +71,11 @@ impl Slots {
         Some(PartitionSlot { place: u32::try_from(place).ok()?, generation: found.generation })
     }
 
+    /// How many there are. A place that has been given up counts.
+    pub(super) const fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
     /// All, in order of their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionSlot, &PartitionLog)> {
         (0u32..).zip(&self.places).filter_map(|(place, found)| {

@@ -60,7 +60,7 @@ pub fn serve(options: &FloorOptions, on_ready: impl FnOnce(SocketAddr)) -> Resul
     let file = Rc::new(prepare_file(options)?);
     let mut ring = Ring::new(RingOptions { cpu: options.cpu, ..RingOptions::default() })?;
     let memory = Memory::new(&options.memory_directory, options.memory_bytes, &mut ring)?;
-    let listener = Rc::new(Listener::bind(options.listen, 1_024)?);
+    let listener = Rc::new(Listener::bind_patiently(options.listen, 1_024)?);
     ring.accept(&listener, token(0, Role::Accept));
     on_ready(listener.address());
     let floor = Floor {

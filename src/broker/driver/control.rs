@@ -174,8 +174,9 @@ impl Control {
         }
         if let Ok(Some(())) = written {
             reserve::keep(&prepared.disk, RESERVE_BYTES);
-            // Nothing is in the arenas: their memory is the machine's again.
-            for number in prepared.lives.numbers() {
+            // Nothing is in the arenas: their memory is the machine's again. The last first: those of numbers that are not used any
+            // more are looked for up to the first that is missing.
+            for number in prepared.lives.numbers().rev() {
                 if let Err(error) = Arena::remove(&prepared.lives.arena_path(number)) {
                     tracing::warn!(%error, "the arena's memory is not given back");
                 }

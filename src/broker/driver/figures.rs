@@ -210,9 +210,12 @@ impl ShardLoop {
             None if owner.is_out_of_service() || self.rebuild.is_under_way() => ShardState::Recovering,
             None => ShardState::Serving,
         };
+        let (own_bytes, lone_bytes) = self.frames.in_use_bytes();
+        // The one that all shards have in common is told by the first.
+        let lone_bytes = if self.life.place.number == 0 { lone_bytes } else { 0 };
         let memory = MemoryFigures {
             held: wide(self.shard.memory().held_bytes()),
-            large_frames: wide(self.frames.alive_bytes()),
+            large_frames: wide(own_bytes + lone_bytes),
         };
         ShardFigures {
             number: self.life.place.number,

@@ -104,7 +104,7 @@ impl Lives {
         if !left.is_empty() {
             record()?;
         }
-        for left in left {
+        for left in left.into_iter().rev() {
             Arena::remove(left.path())?;
         }
         self.has_recovered = true;
@@ -152,7 +152,7 @@ impl Lives {
         u16::try_from(self.recovery.shard_count).unwrap_or(u16::MAX)
     }
 
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u16> + use<> {
+    pub(super) fn numbers(&self) -> impl DoubleEndedIterator<Item = u16> + use<> {
         0..self.count()
     }
 

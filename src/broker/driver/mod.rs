@@ -7,6 +7,7 @@ mod control;
 mod disk;
 mod error;
 mod figures;
+mod frames;
 mod logs;
 mod peers;
 mod rebuild;

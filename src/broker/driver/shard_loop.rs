@@ -12,6 +12,7 @@ use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::Storage;
 use super::figures::{Stage, TurnFigures, now_us};
+use super::frames::{FrameBuffers, LONE_LOOK_MS};
 use super::logs::Life;
 use super::peers::{Peers, ToPeer, Together};
 use super::rebuild::Rebuild;
@@ -24,7 +25,7 @@ use crate::model::Now;
 use crate::model::number::index;
 use crate::runtime::clock::{Clock as _, SystemClock};
 use crate::runtime::mailbox::{Receiver, Sender};
-use crate::runtime::memory::{Arena, BufferPool};
+use crate::runtime::memory::Arena;
 use crate::runtime::net::{Listener, Socket};
 use crate::runtime::ring::{Completion, Outcome, Ring};
 use crate::storage::checkpoint::CheckpointPartition;
@@ -79,7 +80,7 @@ pub(super) struct ShardLoop {
     pub(super) peers: Peers,
     pub(super) together: Arc<Together>,
     pub(super) stop_step: StopStep,
-    pub(super) frames: BufferPool,
+    pub(super) frames: FrameBuffers,
     pub(super) config: Arc<BrokerConfig>,
     pub(super) clients: Vec<Option<Client>>,
     pub(super) client_count: usize,
@@ -204,6 +205,9 @@ impl ShardLoop {
             && let Some(operation) = self.shard.poll_operation()
         {
             self.storage.start(&mut self.ring, operation);
+        }
+        while let Some(id) = self.shard.poll_broken_off() {
+            self.with_client(id, |client, _| client.close());
         }
         while let Some(id) = self.shard.poll_output() {
             self.with_client(id, Client::send);
@@ -531,6 +535,8 @@ impl ShardLoop {
         let idle = if self.client_count > 0 { self.next_idle_check_ms } else { i64::MAX };
         let stop = self.stop_deadline_ms.map_or(i64::MAX, |_| self.now_ms.saturating_add(20));
         let unsent = if self.unsent.is_empty() { i64::MAX } else { self.now_ms.saturating_add(5) };
+        let waits_for_others = !self.waiting.is_empty() && self.life.place.count > 1;
+        let lone = if waits_for_others { self.now_ms.saturating_add(LONE_LOOK_MS) } else { i64::MAX };
         let rebuild = self.rebuild.next_deadline_ms(self.shard.must_begin_anew());
         let deadline = self
             .shard
@@ -540,6 +546,7 @@ impl ShardLoop {
             .min(stop)
             .min(unsent)
             .min(rebuild)
+            .min(lone)
             .min(self.next_relief_ms);
         let timeout = (deadline != i64::MAX).then(|| {
             let wait_ms = deadline.saturating_sub(self.now_ms).clamp(0, 3_600_000);

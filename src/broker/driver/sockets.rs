@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::frames::FrameBuffers;
 use super::token::Token;
 use crate::broker::connection::frames::{Inbound, Next, next_frame};
 use crate::broker::connection::{LentPiece, OutPiece};
 use crate::broker::shards::{ConnectionId, FrameFate, Intake, Shard};
 use crate::model::number::{index, wide};
 use crate::protocol::kafka::frame::PREFIX_BYTES;
-use crate::runtime::memory::{AlignedBuffer, Arena, BufferPool};
+use crate::runtime::memory::{AlignedBuffer, Arena};
 use crate::runtime::net::{Quiet, Socket};
 use crate::runtime::ring::{OperationId, Ring, SendPiece};
 use crate::storage::shard::ReadPiece;
@@ -94,7 +95,7 @@ pub(super) struct Client {
 pub(super) struct Lent<'a> {
     pub(super) shard: &'a mut Shard<Arena>,
     pub(super) ring: &'a mut Ring,
-    pub(super) frames: &'a mut BufferPool,
+    pub(super) frames: &'a mut FrameBuffers,
     /// A buffer for the connection that receives next, so that those without a part of a frame have none.
     pub(super) spare: &'a mut Vec<u8>,
     /// Connections that wait for memory to receive.
@@ -248,7 +249,7 @@ impl Client {
         self.partial_since_ms = None;
         self.large_bytes = 0;
         if received_bytes < self.large_bytes_left || self.closing {
-            lent.frames.give(frame);
+            lent.frames.give(Arc::new(frame), lent.now_ms);
             self.close();
             return;
         }
@@ -266,7 +267,7 @@ impl Client {
     fn end_large(&mut self, frame: Arc<AlignedBuffer>, fate: FrameFate, lent: &mut Lent<'_>) {
         match fate {
             FrameFate::Done => {
-                give_back(frame, lent);
+                lent.frames.give(frame, lent.now_ms);
                 self.process(lent);
             }
             FrameFate::Stalled => self.stall(Stalled::Large(frame), None, lent.now_ms),
@@ -275,7 +276,7 @@ impl Client {
                 self.hold_up(lent);
             }
             FrameFate::Close => {
-                give_back(frame, lent);
+                lent.frames.give(frame, lent.now_ms);
                 self.close();
             }
         }
@@ -394,7 +395,7 @@ impl Client {
     pub(super) fn feed_held_up(&mut self, alone: bool, lent: &mut Lent<'_>) -> bool {
         self.is_held_up = false;
         match self.held_up.take() {
-            Some(frame) if self.closing => give_back(frame, lent),
+            Some(frame) if self.closing => lent.frames.give(frame, lent.now_ms),
             Some(frame) => self.take_large(frame, alone, lent),
             None => self.take_frames(alone, lent),
         }
@@ -451,7 +452,7 @@ impl Client {
             self.end_standing(lent);
             return;
         }
-        let Some(mut frame) = take_frame(bytes, lent) else {
+        let Some(mut frame) = lent.frames.take(bytes, lent.shard.memory(), lent.now_ms) else {
             self.note_partial(true, lent.now_ms);
             return self.wait_for_memory(lent);
         };
@@ -551,20 +552,13 @@ impl Client {
     /// Gives back what a connection that is gone still holds.
     pub(super) fn forget(self, lent: &mut Lent<'_>) {
         if let Some(Stalled::Large(frame)) = self.stalled {
-            give_back(frame, lent);
+            lent.frames.give(frame, lent.now_ms);
         }
         if let Some(frame) = self.held_up {
-            give_back(frame, lent);
+            lent.frames.give(frame, lent.now_ms);
         }
         lent.shard.change_partial_frames(self.counted_bytes, 0);
         lent.shard.close_connection(self.id);
-    }
-}
-
-/// The buffer is used again, unless another shard still has it: then that frees it.
-fn give_back(frame: Arc<AlignedBuffer>, lent: &mut Lent<'_>) {
-    if let Some(frame) = Arc::into_inner(frame) {
-        lent.frames.give(frame);
     }
 }
 
@@ -577,17 +571,6 @@ fn hand_over(shard: &mut Shard<Arena>, id: ConnectionId, frame: Inbound<'_>, alo
 fn lies_still(for_ms: i64, quiet_ms: i64, bytes: u64) -> bool {
     let whole_ms = i64::try_from(bytes / RATE_MIN).unwrap_or(i64::MAX);
     for_ms > STUCK_MS && quiet_ms > STUCK_MS || for_ms > STUCK_MS.saturating_add(whole_ms)
-}
-
-/// A buffer for a large frame, if there is room beside everything else that clients make the shard hold.
-fn take_frame(bytes: usize, lent: &mut Lent<'_>) -> Option<AlignedBuffer> {
-    let left_bytes = lent.shard.memory().left_bytes(bytes);
-    let over = |lent: &Lent<'_>| lent.frames.alive_bytes().saturating_add(bytes) > left_bytes;
-    if over(lent) {
-        lent.frames.trim();
-    }
-    // A frame may always stand there alone: one of the largest size must get through some time.
-    if over(lent) && lent.frames.alive_bytes() > 0 { None } else { lent.frames.take(bytes) }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::{Storage, TaskResult};
 use super::figures::{TurnFigures, now_us};
+use super::frames::FrameBuffers;
 use super::logs::{Life, Lives};
 use super::peers::{Peers, ToPeer, Together};
 use super::rebuild::Rebuild;
@@ -22,7 +23,7 @@ use super::revival::Revived;
 use super::shard_loop::{ShardLoop, StopStep, Stopped, clocks_at};
 use super::stop::Stop;
 use crate::broker::shards::Shard;
-use crate::broker::shards::memory::frame_bytes_max;
+use crate::broker::shards::memory::Memory;
 use crate::config::{BrokerConfig, Host, ShardCores, ShardIdle};
 use crate::controller::Controller;
 use crate::controller::state::Command;
@@ -31,7 +32,7 @@ use crate::model::number::wide;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::disk::RealDisk;
 use crate::runtime::mailbox::{Sender, mailbox};
-use crate::runtime::memory::{Arena, BufferPool, Mapping};
+use crate::runtime::memory::{Account, Arena, Mapping};
 use crate::runtime::mesh::{self, QUEUE_MESSAGES, mesh};
 use crate::runtime::net::{Listener, resolve};
 use crate::runtime::preflight::{self, DirectoryLock};
@@ -281,6 +282,7 @@ pub(super) fn start_shards(
     let parts = std::mem::take(&mut prepared.parts);
     let arenas: Vec<_> = parts.iter().map(|(arena, _)| Arc::clone(arena.mapping())).collect();
     let together = Arc::new(Together::of(parts.len()));
+    let lone_frame = Account::default();
     let mut starting = Vec::new();
     let ends = mesh(parts.len(), QUEUE_MESSAGES);
     for ((number, part), (mesh, &cpu)) in (0..).zip(parts).zip(ends.into_iter().zip(&prepared.cpus)) {
@@ -295,6 +297,7 @@ pub(super) fn start_shards(
             life: prepared.lives.of_shard(number),
             to_control: to_control.clone(),
             together: Arc::clone(&together),
+            lone_frame: lone_frame.clone(),
         };
         let (ready, is_ready) = mpsc::channel();
         let (begin, begins) = mpsc::channel();
@@ -340,6 +343,7 @@ struct Seed<A> {
     life: Life,
     to_control: Sender<FromShard>,
     together: Arc<Together>,
+    lone_frame: Account,
 }
 
 impl Seed<Arc<Mapping>> {
@@ -363,7 +367,8 @@ impl Seed<Arc<Mapping>> {
         let (log, partitions) =
             life.open(&mut storage, arena, &image, recovered).map_err(|(_, error)| error)?;
         let config = Arc::clone(&life.config);
-        let frames = BufferPool::new(frame_bytes_max(&config));
+        let is_shared = life.place.count > 1;
+        let frames = FrameBuffers::new(&Memory::new(&config), self.lone_frame, is_shared);
         let shard_loop = ShardLoop {
             shard: Shard::new(log, Arc::clone(&config), image, partitions),
             ring,

@@ -42,6 +42,9 @@ const PINNED_SHARE: u64 = 4;
 /// One reply takes at most one part in so many of what replies may still pin.
 const REPLY_SHARE: u64 = 2;
 
+/// While readers wait for what replies at other shards hold, those are told so often. Unit: ms.
+pub const WANTED_AGAIN_MS: i64 = 250;
+
 /// What a connection's side asks of the partitions' side.
 #[derive(Debug)]
 pub enum Ask<'f> {
@@ -89,6 +92,8 @@ pub enum Answer {
     Offline(TopicPartition),
     /// Replies hold so much that a fetch is not read: none that holds something shall wait behind another fetch.
     Pressed,
+    /// Readers wait for what replies hold. Said again every [`WANTED_AGAIN_MS`] as long as they do.
+    Wanted,
     Fetched(PendingFetch, FetchOutcome),
     Listed(PendingList),
     /// So many requests of a connection that is gone will not be answered; for the shard that had it.
@@ -107,7 +112,7 @@ impl Answer {
             Self::Listed(list) => Audience::One(list.request.connection.shard),
             Self::Forgotten { shard, .. } => Audience::One(*shard),
             Self::Stalled(..) | Self::Room => Audience::Own,
-            Self::Offline(_) | Self::Pressed => Audience::All,
+            Self::Offline(_) | Self::Pressed | Self::Wanted => Audience::All,
         }
     }
 
@@ -117,6 +122,7 @@ impl Answer {
         match self {
             Self::Offline(partition) => Some(Self::Offline(*partition)),
             Self::Pressed => Some(Self::Pressed),
+            Self::Wanted => Some(Self::Wanted),
             _ => None,
         }
     }
@@ -152,6 +158,8 @@ pub struct Owner<M> {
     produces: Produces,
     /// Of connections of other shards: appends that wait for room, in order, with their frames.
     afar: BTreeMap<ConnectionId, VecDeque<(PendingId, Frame<'static>)>>,
+    /// Which of them is tried first when there is room.
+    afar_first: Option<ConnectionId>,
     fetches: Fetches,
     lists: Lists,
     /// When this turn began.
@@ -160,6 +168,8 @@ pub struct Owner<M> {
     pinned_bytes: u64,
     /// What replies may still take beside the arena, as told last.
     copied_bytes_left: u64,
+    /// When other shards are told again that readers wait for what they hold. Unit: ms of the steady clock.
+    next_wanted_ms: i64,
     /// Everything is refused until the log has begun anew.
     begins_anew: bool,
     /// Nobody waits for data any more.
@@ -184,11 +194,13 @@ impl<M: ArenaMemory> Owner<M> {
             partitions,
             produces: Produces::default(),
             afar: BTreeMap::new(),
+            afar_first: None,
             fetches: Fetches::default(),
             lists: Lists::default(),
             now: Now::default(),
             pinned_bytes: 0,
             copied_bytes_left: u64::MAX,
+            next_wanted_ms: 0,
             begins_anew: false,
             is_stopping: false,
             is_closing: false,
@@ -301,6 +313,16 @@ impl<M: ArenaMemory> Owner<M> {
         fetch::handle_time(self);
         produce::handle_time(self);
         list_offsets::handle_time(self);
+        if self.now.steady_ms >= self.next_wanted_ms && self.wants_memory_of_others() {
+            self.next_wanted_ms = self.now.steady_ms.saturating_add(WANTED_AGAIN_MS);
+            self.answers.push_back(Answer::Wanted);
+        }
+    }
+
+    /// Whether readers wait for what replies hold, which may be those of other shards.
+    fn wants_memory_of_others(&self) -> bool {
+        let readers_wait = self.fetches.has_held_back() || self.log.has_waiting_reads();
+        self.partitions.place().count > 1 && readers_wait
     }
 
     /// When [`Self::handle_time`] has something to do. Unit: ms of the steady clock.
@@ -315,7 +337,9 @@ impl<M: ArenaMemory> Owner<M> {
             i64::MAX => i64::MAX,
             when => steady_ms.saturating_add(when.saturating_sub(wall_ms)),
         };
-        log_deadline_ms.min(self.fetches.next_deadline_ms()).min(self.produces.next_deadline_ms())
+        let wanted_ms = if self.wants_memory_of_others() { self.next_wanted_ms } else { i64::MAX };
+        let requests_ms = self.fetches.next_deadline_ms().min(self.produces.next_deadline_ms());
+        log_deadline_ms.min(requests_ms).min(wanted_ms)
     }
 
     /// Makes, changes and deletes partitions so that they are those of the image `new`.

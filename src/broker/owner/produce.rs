@@ -48,9 +48,12 @@ fn append_afar<M: ArenaMemory>(
     }
 }
 
-/// There may be room for appends of connections of other shards.
+/// There may be room for appends of connections of other shards: first for the one that found none first the last time, so that each
+/// has its turn.
 pub(super) fn resume_afar<M: ArenaMemory>(owner: &mut Owner<M>) {
-    for (connection, mut waiting) in std::mem::take(&mut owner.afar) {
+    let mut first = std::mem::take(&mut owner.afar);
+    let then = owner.afar_first.take().map(|id| first.split_off(&id)).unwrap_or_default();
+    for (connection, mut waiting) in then.into_iter().chain(first) {
         while let Some((pending, frame)) = waiting.pop_front() {
             // Its time may be up: it has been answered then.
             let Some(append) = owner.produces.lend(pending) else { continue };
@@ -61,6 +64,7 @@ pub(super) fn resume_afar<M: ArenaMemory>(owner: &mut Owner<M>) {
             }
         }
         if !waiting.is_empty() {
+            owner.afar_first.get_or_insert(connection);
             owner.afar.insert(connection, waiting);
         }
     }

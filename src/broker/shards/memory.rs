@@ -21,6 +21,8 @@ const LONG_SHARE: usize = 8;
 const MODERATE_SHARE: usize = 4;
 /// which take no more than one part in so many of the bound: those who ask for much keep nobody else waiting.
 const MODERATE_FRAME_SHARE: usize = 64;
+/// Buffers that lie idle take at most one part in so many.
+const IDLE_SHARE: usize = 64;
 /// One request takes at most one part in so many of the bound for what it is made of beside its bytes. Decoding and answering
 /// it take a few times as much, but only one request of a shard does so at a time.
 const REQUEST_SHARE: usize = 8;
@@ -43,7 +45,7 @@ impl Memory {
     /// An empty account with the bound that the settings leave.
     #[must_use]
     pub fn new(config: &BrokerConfig) -> Self {
-        Self { bytes_max: frame_bytes_max(config), replies: 0, partial_frames: 0 }
+        Self { bytes_max: bytes_max(config), replies: 0, partial_frames: 0 }
     }
 
     /// A connection's requests and replies held `before`, and hold `now`.
@@ -66,7 +68,8 @@ impl Memory {
     /// come to.
     #[must_use]
     pub const fn left_bytes(&self, frame_bytes: usize) -> usize {
-        let others_bytes = self.bytes_max / FULL_SHARE + self.bytes_max / REPLIES_SHARE;
+        let others_bytes =
+            self.bytes_max / FULL_SHARE + self.bytes_max / REPLIES_SHARE + self.idle_frames_bytes_max();
         let held_bytes = self.held_bytes();
         let left_bytes =
             self.bytes_max.saturating_sub(if held_bytes > others_bytes { held_bytes } else { others_bytes });
@@ -75,6 +78,12 @@ impl Memory {
         } else {
             left_bytes - left_bytes / MODERATE_SHARE
         }
+    }
+
+    /// What buffers for large frames may take that lie idle.
+    #[must_use]
+    pub const fn idle_frames_bytes_max(&self) -> usize {
+        self.bytes_max / IDLE_SHARE
     }
 
     /// What one request may take beside its bytes.
@@ -127,12 +136,8 @@ impl Memory {
 }
 
 /// Room for requests and replies: what `memory.bytes` leaves beside the arena, the read cache and producer state.
-#[must_use]
-pub fn frame_bytes_max(config: &BrokerConfig) -> usize {
-    config
-        .request_bytes_left()
-        .min(config.queued_max_request_bytes.map_or(usize::MAX, index))
-        .max(config.socket_request_max_bytes + 4096)
+fn bytes_max(config: &BrokerConfig) -> usize {
+    config.request_bytes_left().min(config.queued_max_request_bytes.map_or(usize::MAX, index))
 }
 
 #[cfg(test)]
@@ -147,8 +152,8 @@ mod tests {
         assert!(!memory.is_tight());
         memory.change_replies(5, 29);
         assert!(memory.is_tight() && !memory.is_full());
-        assert_eq!(memory.left_bytes(1), 25, "others may come to the rest");
-        assert_eq!(memory.left_bytes(2), 19);
+        assert_eq!(memory.left_bytes(1), 24, "others may come to the rest, and some lies idle");
+        assert_eq!(memory.left_bytes(2), 18);
         assert!(memory.lacks_room() && memory.room_bytes() == 0);
         memory.change_partial_frames(20, 80);
         assert!(memory.is_full());

@@ -119,6 +119,10 @@ pub struct Shard<M> {
     outbox: VecDeque<(u16, Message)>,
     /// Questions to other shards without an answer yet.
     asked_afar: usize,
+    /// Pieces of other shards' memory that replies here hold.
+    lent_from_afar: usize,
+    /// Until then another shard is known to want what replies here hold. Unit: ms of the steady clock.
+    wanted_until_ms: i64,
     taking_answers: bool,
     pub(in crate::broker) config: Arc<BrokerConfig>,
     pub(in crate::broker) image: Arc<Image>,
@@ -133,6 +137,8 @@ pub struct Shard<M> {
     seats: Vec<Seat>,
     free_seats: Vec<u32>,
     with_output: Vec<ConnectionId>,
+    /// To be closed.
+    broken_off: Vec<ConnectionId>,
     stalled: VecDeque<ConnectionId>,
     /// So many of them, from the front, may be tried again; those that find no room again go to the back.
     resumable: usize,
@@ -163,6 +169,8 @@ impl<M: ArenaMemory> Shard<M> {
             gathers: Gathers::default(),
             outbox: VecDeque::new(),
             asked_afar: 0,
+            lent_from_afar: 0,
+            wanted_until_ms: i64::MIN,
             taking_answers: false,
             config,
             image,
@@ -175,6 +183,7 @@ impl<M: ArenaMemory> Shard<M> {
             seats: Vec::new(),
             free_seats: Vec::new(),
             with_output: Vec::new(),
+            broken_off: Vec::new(),
             stalled: VecDeque::new(),
             resumable: 0,
             writer: Writer::new(),
@@ -198,10 +207,10 @@ impl<M: ArenaMemory> Shard<M> {
         Self { owner, config, image, offline: BTreeSet::new(), ..self }
     }
 
-    /// Whether nothing but the log itself holds its memory, and nobody waits for it.
+    /// Whether nothing but the log itself holds its memory, nobody waits for it, and nothing here holds other shards'.
     #[must_use]
     pub fn is_detached(&self) -> bool {
-        self.stalled.is_empty() && self.owner.is_detached()
+        self.stalled.is_empty() && self.lent_from_afar == 0 && self.owner.is_detached()
     }
 
     /// Whether the log can only go on by beginning anew ([`Self::renew`]).
@@ -307,7 +316,13 @@ impl<M: ArenaMemory> Shard<M> {
     pub(in crate::broker) fn break_off(&mut self, id: ConnectionId) {
         if let Some(seat) = self.seat(id) {
             seat.broken_off = true;
+            self.broken_off.push(id);
         }
+    }
+
+    /// The next connection that is to be closed, whatever its client does.
+    pub fn poll_broken_off(&mut self) -> Option<ConnectionId> {
+        self.broken_off.pop()
     }
 
     /// Whether a connection's frame waits for room.
@@ -507,10 +522,11 @@ impl<M: ArenaMemory> Shard<M> {
         self.connection(id).map_or(0, |connection| connection.blocked_bytes())
     }
 
-    /// Whether replies that are not taken keep others from theirs.
+    /// Whether replies that are not taken keep others from theirs, here or at the shards whose memory they hold.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.memory.is_tight() || self.owner.keeps_readers_waiting()
+        let is_asked_for = self.lent_from_afar > 0 && self.now_ms < self.wanted_until_ms;
+        self.memory.is_tight() || self.owner.keeps_readers_waiting() || is_asked_for
     }
 
     /// Whether requests of the connection wait for their replies.

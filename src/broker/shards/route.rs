@@ -9,10 +9,13 @@ use crate::broker::connection::frames::Inbound;
 use crate::broker::connection::{Connection, LentPiece, OutPiece};
 use crate::broker::handlers::data;
 use crate::broker::owner::append::{Append, Batch};
-use crate::broker::owner::{Answer, Ask, Audience, Frame};
+use crate::broker::owner::{Answer, Ask, Audience, Frame, WANTED_AGAIN_MS};
 use crate::broker::purgatory::fetch::{FetchOutcome, PendingFetch};
 use crate::broker::purgatory::list_offsets::PendingList;
 use crate::runtime::memory::ArenaMemory;
+
+/// So long another shard is taken to want its memory back after it has said so; it says so again sooner. Unit: ms.
+const WANTED_MS: i64 = 2 * WANTED_AGAIN_MS;
 
 impl<M: ArenaMemory> Shard<M> {
     /// Has all parts appended by their owners. `body` is the end of the frame.
@@ -85,6 +88,7 @@ impl<M: ArenaMemory> Shard<M> {
         for lent in pieces {
             if lent.owner == number { own.push(lent.piece) } else { others.push(lent) }
         }
+        self.lent_from_afar = self.lent_from_afar.saturating_sub(others.len());
         while let Some(first) = others.pop() {
             let owner = first.owner;
             let same = others.extract_if(.., |lent| lent.owner == owner).map(|lent| lent.piece);
@@ -147,6 +151,11 @@ impl<M: ArenaMemory> Shard<M> {
                     _ => 0,
                 };
                 self.asked_afar = self.asked_afar.saturating_sub(answered);
+                match &answer {
+                    Answer::Fetched(_, outcome) => self.lent_from_afar += lent_count(&outcome.pieces),
+                    Answer::Wanted => self.wanted_until_ms = self.now_ms.saturating_add(WANTED_MS),
+                    _ => {}
+                }
                 self.hear(from, answer);
                 self.take_answers();
             }
@@ -184,7 +193,7 @@ impl<M: ArenaMemory> Shard<M> {
             Answer::Listed(list) => self.hear_listed(from, list),
             Answer::Offline(partition) => drop(self.offline.insert(partition)),
             Answer::Pressed => self.hasten_blocking(),
-            Answer::Forgotten { .. } => {}
+            Answer::Forgotten { .. } | Answer::Wanted => {}
             Answer::Room => self.resumable = self.stalled.len(),
             Answer::Stalled(id, pending) => {
                 if let Some(seat) = self.seat(id) {
@@ -265,6 +274,11 @@ impl<M: ArenaMemory> Shard<M> {
             }
         }
     }
+}
+
+/// Records that lie in their owner's memory.
+fn lent_count(pieces: &[OutPiece]) -> usize {
+    pieces.iter().filter(|piece| matches!(piece, OutPiece::Records(_))).count()
 }
 
 /// A copy of the batches, and their places in it.

@@ -20,7 +20,7 @@ pub struct AlignedBuffer {
     capacity: usize,
     len: usize,
     /// Where its capacity is counted; decremented when the buffer is freed.
-    account: Option<Arc<AtomicUsize>>,
+    account: Option<Account>,
 }
 
 // SAFETY: the buffer owns its bytes, as a `Vec<u8>` does.
@@ -124,7 +124,7 @@ impl Drop for AlignedBuffer {
         // SAFETY: allocated by `with_capacity` with this very layout, freed once.
         unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::layout(self.capacity)) }
         if let Some(account) = &self.account {
-            account.fetch_sub(self.capacity, Ordering::Relaxed);
+            account.give(self.capacity);
         }
     }
 }
@@ -132,70 +132,94 @@ impl Drop for AlignedBuffer {
 /// Sizes that the pool keeps: 4 KiB, 8 KiB … 1 MiB. Larger buffers are made and freed each time.
 const CLASS_COUNT: usize = 9;
 
-/// Aligned buffers for re-use. Lives: one shard. Bound: the sum of the capacities of all living buffers that it
-/// made, in use or idle, never exceeds `bytes_max`.
+/// What the buffers in use of several pools take together. Clones are the same account.
+#[derive(Clone, Debug, Default)]
+pub struct Account(Arc<AtomicUsize>);
+
+impl Account {
+    /// Unit: bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds so many, unless the sum would exceed the maximum.
+    fn reserve(&self, bytes: usize, bytes_max: usize) -> bool {
+        let added = |taken: usize| taken.checked_add(bytes).filter(|&sum| sum <= bytes_max);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added).is_ok()
+    }
+
+    fn give(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Aligned buffers for re-use. Lives: one shard. Bounds: those in use are counted in an account that pools of several shards share,
+/// and what lies idle here has a maximum of its own.
 #[derive(Debug)]
 pub struct BufferPool {
-    bytes_max: usize,
-    alive_bytes: Arc<AtomicUsize>,
+    account: Account,
     idle: [Vec<AlignedBuffer>; CLASS_COUNT],
+    idle_bytes: usize,
+    idle_bytes_max: usize,
 }
 
 impl BufferPool {
     /// An empty pool.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, alive_bytes: Arc::default(), idle: Default::default() }
+    pub fn new(account: Account, idle_bytes_max: usize) -> Self {
+        Self { account, idle: Default::default(), idle_bytes: 0, idle_bytes_max }
     }
 
-    /// A buffer of length 0 with room for at least `bytes`; its old contents are not erased.
-    /// None: the pool's bound is reached; come again when buffers have been given back.
-    pub fn take(&mut self, bytes: usize) -> Option<AlignedBuffer> {
+    /// A buffer of length 0 with room for at least `bytes`; its old contents are not erased. None: the account's buffers would take
+    /// more than `bytes_max`; come again when some have been given back.
+    pub fn take(&mut self, bytes: usize, bytes_max: usize) -> Option<AlignedBuffer> {
         let class = class_of(bytes);
-        if let Some(mut buffer) = class.and_then(|class| self.idle.get_mut(class)).and_then(Vec::pop) {
-            buffer.len = 0;
-            return Some(buffer);
-        }
         let capacity = match class {
             Some(class) => BLOCK_BYTES << class,
             None => bytes.checked_next_multiple_of(BLOCK_BYTES)?,
         };
-        if capacity > self.bytes_max {
+        if !self.account.reserve(capacity, bytes_max) {
             return None;
         }
-        if self.alive_bytes() > self.bytes_max - capacity {
-            self.trim();
-        }
-        if self.alive_bytes() > self.bytes_max - capacity {
-            return None;
-        }
-        let mut buffer = AlignedBuffer::with_capacity(capacity);
-        self.alive_bytes.fetch_add(capacity, Ordering::Relaxed);
-        buffer.account = Some(Arc::clone(&self.alive_bytes));
+        let idle = class.and_then(|class| self.idle.get_mut(class)).and_then(Vec::pop);
+        let mut buffer = match idle {
+            Some(buffer) => {
+                self.idle_bytes -= capacity;
+                buffer
+            }
+            None => AlignedBuffer::with_capacity(capacity),
+        };
+        buffer.len = 0;
+        buffer.account = Some(self.account.clone());
         Some(buffer)
     }
 
-    /// Takes a buffer back for re-use; one of another pool, or of no class, is freed.
-    pub fn give(&mut self, buffer: AlignedBuffer) {
-        let ours = buffer.account.as_ref().is_some_and(|account| Arc::ptr_eq(account, &self.alive_bytes));
+    /// Takes a buffer back for re-use; one of another account, of no class, or more than may lie idle is freed.
+    pub fn give(&mut self, mut buffer: AlignedBuffer) {
+        let is_ours = self.made(&buffer);
         if let Some(list) = class_of(buffer.capacity).and_then(|class| self.idle.get_mut(class))
-            && ours
+            && is_ours
+            && self.idle_bytes + buffer.capacity <= self.idle_bytes_max
         {
+            if let Some(account) = buffer.account.take() {
+                account.give(buffer.capacity);
+            }
+            self.idle_bytes += buffer.capacity;
             list.push(buffer);
         }
     }
 
-    /// Frees all idle buffers.
-    pub fn trim(&mut self) {
-        for list in &mut self.idle {
-            list.clear();
-        }
+    /// Whether the buffer is of this pool, or of another of its account.
+    #[must_use]
+    pub fn made(&self, buffer: &AlignedBuffer) -> bool {
+        buffer.account.as_ref().is_some_and(|account| Arc::ptr_eq(&account.0, &self.account.0))
     }
 
-    /// Capacities of all living buffers of this pool, in use or idle. Unit: bytes.
+    /// What is in use of all pools of the account. Unit: bytes.
     #[must_use]
-    pub fn alive_bytes(&self) -> usize {
-        self.alive_bytes.load(Ordering::Relaxed)
+    pub fn account_bytes(&self) -> usize {
+        self.account.bytes()
     }
 }
 
@@ -247,29 +271,34 @@ mod tests {
 
     #[test]
     fn a_pool_reuses_counts_and_refuses() {
-        let mut pool = BufferPool::new(64 * 1024);
-        let first = pool.take(5000).unwrap();
-        assert_eq!((first.capacity(), pool.alive_bytes()), (8192, 8192));
+        let account = Account::default();
+        let (mut pool, mut other) =
+            (BufferPool::new(account.clone(), 8192), BufferPool::new(account.clone(), 8192));
+        let first = pool.take(5000, 64 * 1024).unwrap();
+        assert_eq!((first.capacity(), account.bytes()), (8192, 8192));
         let address = first.start;
         pool.give(first);
-        let again = pool.take(8192).unwrap();
-        assert_eq!((again.start, again.len(), pool.alive_bytes()), (address, 0, 8192));
-        assert!(pool.take(60 * 1024).is_none(), "the bound counts what is in use");
+        assert_eq!(account.bytes(), 0, "what lies idle is not in use");
+        let again = pool.take(8192, 64 * 1024).unwrap();
+        assert_eq!((again.start, again.len(), account.bytes()), (address, 0, 8192));
+        assert!(other.take(60 * 1024, 64 * 1024).is_none(), "the bound counts what others have");
         pool.give(again);
-        let large = pool.take(60 * 1024).expect("idle buffers make room");
-        assert_eq!(pool.alive_bytes(), 64 * 1024);
+        let large = other.take(60 * 1024, 64 * 1024).unwrap();
+        assert_eq!(account.bytes(), 64 * 1024);
         std::thread::spawn(move || drop(large)).join().unwrap();
-        assert_eq!(pool.alive_bytes(), 0, "a buffer freed elsewhere is counted out");
+        assert_eq!(account.bytes(), 0, "a buffer freed elsewhere is counted out");
     }
 
     #[test]
-    fn a_pool_keeps_no_foreign_or_oversized_buffer() {
-        let mut pool = BufferPool::new(16 << 20);
+    fn a_pool_keeps_no_foreign_or_oversized_buffer_and_no_more_than_it_may() {
+        let mut pool = BufferPool::new(Account::default(), 8192);
         pool.give(AlignedBuffer::with_capacity(4096));
-        assert_eq!(pool.take(4096).unwrap().len(), 0);
-        let oversized = pool.take((1 << 20) + 1).unwrap();
+        let oversized = pool.take((1 << 20) + 1, 16 << 20).unwrap();
         assert_eq!(oversized.capacity(), (1 << 20) + 4096);
         pool.give(oversized);
-        assert_eq!(pool.alive_bytes(), 0);
+        assert_eq!((pool.account_bytes(), pool.idle_bytes), (0, 0));
+        let three: Vec<_> = (0..3).map(|_| pool.take(4096, 1 << 20).unwrap()).collect();
+        three.into_iter().for_each(|buffer| pool.give(buffer));
+        assert_eq!((pool.account_bytes(), pool.idle_bytes), (0, 8192));
     }
 }

@@ -8,7 +8,7 @@ mod buffer;
 mod mapping;
 
 pub use arena::{Arena, ArenaFound, ArenaMemory};
-pub use buffer::{AlignedBuffer, BufferPool};
+pub use buffer::{Account, AlignedBuffer, BufferPool};
 pub use mapping::Mapping;
 
 pub(in crate::runtime) use mapping::page_bytes;

@@ -195,10 +195,10 @@ pub fn recover<D: BlockingDisk, M: ArenaMemory>(
         written => written?,
     }
     held::forget_others(disk, options.incarnation)?;
-    for shard in 0..u32::from(SHARDS_MAX) {
-        let path = shard_checkpoint_path(shard);
-        match disk.remove(Path::new(&path)) {
-            Err(error) if error.is_not_found() => break,
+    // One that had nothing to say yet has written none.
+    for shard in 0..last.shard_count() {
+        match disk.remove(Path::new(&shard_checkpoint_path(shard))) {
+            Err(error) if error.is_not_found() => {}
             other => other?,
         }
     }
@@ -285,7 +285,10 @@ fn recover_unclean<D: BlockingDisk, M: ArenaMemory>(
     report.damaged_streams = replayed.damaged_streams;
     report.lacks_room = replayed.lacks_room;
     report.arena_found = !sources.arenas.is_empty();
-    let shard_count = last.base.as_ref().map_or(u32::from(sources.incarnation.is_some()), |base| base.shard);
+    // Each shard makes a stream before it takes anything.
+    let streams = || sources.streams.iter().map(|(stream, _)| stream.shard.saturating_add(1)).max();
+    let unknown = || streams().unwrap_or(u32::from(sources.incarnation.is_some()));
+    let shard_count = last.base.as_ref().map_or_else(unknown, |base| base.shard);
     report.arena_lost = u32::try_from(sources.arenas.len()).is_ok_and(|found| found < shard_count);
     let (held, not_served) = recover_partitions(disk, partitions, last, &replayed, options, recovered)?;
     let report = &mut recovered.report;
@@ -423,8 +426,7 @@ fn read_last_life<D: BlockingDisk>(disk: &D, directory_id: [u8; 16]) -> Result<L
         // What the shards wrote down of the newest life holds without its base.
         None => streams::newest_incarnation(disk, directory_id)?,
     };
-    let shards = last.base.as_ref().map_or(1, |base| base.shard);
-    for shard in 0..shards.min(u32::from(SHARDS_MAX)) {
+    for shard in 0..last.shard_count() {
         match read_checkpoint(disk, &shard_checkpoint_path(shard))? {
             Found::Missing => {}
             Found::Damaged => last.unsure = true,
@@ -436,6 +438,12 @@ fn read_last_life<D: BlockingDisk>(disk: &D, directory_id: [u8; 16]) -> Result<L
 }
 
 impl LastLife {
+    /// How many shards there were; without a base, as many as there can have been.
+    fn shard_count(&self) -> u32 {
+        let known = self.base.as_ref().map(|base| base.shard);
+        known.unwrap_or(u32::MAX).min(u32::from(SHARDS_MAX))
+    }
+
     /// Takes what a shard said later than the base.
     fn take_newer(&mut self, newer: CheckpointFile) {
         self.oldest_sequences.insert(newer.shard, newer.oldest_sequence);

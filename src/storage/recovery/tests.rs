@@ -81,9 +81,13 @@ impl Directory {
 
     /// A stream of the last life without frames, whose first would have had this number.
     fn put_stream(&self, first_sequence: u64) {
+        self.put_stream_of(0, first_sequence);
+    }
+
+    fn put_stream_of(&self, shard: u32, first_sequence: u64) {
         let mut file = vec![0; index(FILE_BYTES_MIN)];
-        FileHeader::new(LAST, 1, first_sequence, DIRECTORY, 0).encode_into(&mut file[..BLOCK_BYTES]);
-        self.put("commit-log/0-00000000.clog", &file);
+        FileHeader::new(LAST, 1, first_sequence, DIRECTORY, shard).encode_into(&mut file[..BLOCK_BYTES]);
+        self.put(&format!("commit-log/{shard}-00000000.clog"), &file);
     }
 
     fn put_segment(&self, base_offset: i64, bytes: &[u8]) {
@@ -293,18 +297,33 @@ fn a_reservation_is_kept_without_the_base_and_guessed_without_anything() {
         recovery_offset: 5000,
         ..CheckpointPartition::fresh(PARTITION)
     };
-    for (damaged, expected) in [(false, RESERVED), (true, 5005 + RESERVATION_RECORDS)] {
+    let guessed = 5005 + RESERVATION_RECORDS;
+    // The shards before the one that had it may have said nothing yet.
+    for (shard, damaged, expected) in [(0, false, RESERVED), (3, false, RESERVED), (0, true, guessed)] {
         let mut directory = Directory::new(Durability::Written);
         let contents = directory.put_segments(&GAPS);
-        directory.put(&shard_checkpoint_path(0), &Directory::checkpoint(LAST, known.clone()));
+        directory.put(&shard_checkpoint_path(shard), &Directory::checkpoint(LAST, known.clone()));
         if damaged {
-            directory.damage(&shard_checkpoint_path(0));
+            directory.damage(&shard_checkpoint_path(shard));
         }
         let recovered = directory.start().unwrap();
         assert_eq!(recovered.logs[0].log_end_offset, Offset(expected));
         for (&base, content) in GAPS.iter().zip(&contents) {
             assert_eq!(&directory.get(&path_of(base, "log")), content, "segment {base}");
         }
+    }
+}
+
+/// What the memory of the other shard held is as good as lost with the power.
+#[test]
+fn without_the_base_the_streams_tell_how_many_memories_there_were() {
+    for (streams, is_lost) in [(1, false), (2, true)] {
+        let mut directory = Directory::new(Durability::Written);
+        directory.put_segments(&GAPS);
+        (0..streams).for_each(|shard| directory.put_stream_of(shard, 1));
+        let memory = memory_of_last_life();
+        let recovered = directory.start_with(&[&memory]).unwrap();
+        assert_eq!(recovered.report.arena_lost, is_lost, "{streams} streams");
     }
 }
 

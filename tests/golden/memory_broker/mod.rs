@@ -10,6 +10,7 @@ mod pressed;
 mod retention;
 mod rolls;
 mod searches;
+mod several_shards;
 mod slow_reads;
 mod stops;
 mod storage_errors;
@@ -203,6 +204,16 @@ impl MemoryBroker {
         self.shard.is_pressed()
     }
 
+    /// Whether the first shard's log could give its memory away.
+    pub fn is_detached(&self) -> bool {
+        self.shard.is_detached()
+    }
+
+    /// Whether the broker has closed the connection.
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Whether a stop has nothing to wait for any more.
     pub fn is_at_rest(&self) -> bool {
         self.shard.is_at_rest()
@@ -290,6 +301,9 @@ impl MemoryBroker {
                 let completion = self.carry_out(operation);
                 self.shard.handle_completion(completion);
                 idle = false;
+            }
+            while let Some(id) = self.shard.poll_broken_off() {
+                self.closed |= id == self.connection;
             }
             while self.reads_replies
                 && let Some(connection) = self.shard.poll_output()

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::runtime::memory::BufferPool;
+use crate::runtime::memory::{Account, BufferPool};
 
 #[test]
 fn a_timeout_ends_the_wait() {
@@ -140,14 +140,14 @@ fn a_dropped_ring_ends_what_is_in_flight() {
     let listener = Rc::new(Listener::bind(loopback(), 16).unwrap());
     ring.accept(&listener, 0);
     let mut clients = Vec::new();
-    let mut pool = BufferPool::new(1 << 20);
+    let mut pool = BufferPool::new(Account::default(), 0);
     for round in 0..4 {
         let (socket, mut client) = connect(&mut ring);
         match round {
             0 => ring.receive(&socket, 1),
             1 => ring.receive_multishot(&socket, 2),
             2 => {
-                let mut buffer = pool.take(1 << 20).unwrap();
+                let mut buffer = pool.take(1 << 20, 1 << 20).unwrap();
                 buffer.set_len(1 << 20);
                 client.write_all(&[1; 1000]).unwrap();
                 ring.receive_into(&socket, buffer, 0, 3)
@@ -173,7 +173,7 @@ fn a_dropped_ring_ends_what_is_in_flight() {
         }
     }
     assert_eq!(Rc::strong_count(&listener), 1);
-    assert_eq!(pool.alive_bytes(), 0, "the kernel let go of the buffer in time: it is freed, not given up");
+    assert_eq!(pool.account_bytes(), 0, "the kernel let go of the buffer in time: it is freed, not given up");
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! What connections of one shard hold of another's memory, and what they hear of it.
+
+use super::MemoryBroker;
+use super::fetches::append;
+use super::slow_reads::{NAME, fetch, large};
+use crate::script::batches::packed;
+use crate::script::{Broker as _, Script};
+use ringlog::protocol::records::Codec;
+use std::time::Duration;
+
+/// Of both shards: each has some.
+const PARTITIONS: i32 = 8;
+/// More fetches of a large batch than replies may hold.
+const FETCHES: usize = 100;
+
+/// Two shards, of which the first has all connections.
+fn broker_with_topic() -> MemoryBroker {
+    let mut broker = MemoryBroker::of_many("node.id=0\n", 2);
+    Script::run(&mut broker, |script| assert_eq!(script.topic("slow", PARTITIONS, &[]), NAME));
+    broker
+}
+
+fn fetch_and_do_not_read(broker: &mut MemoryBroker, partition: i32, count: usize) {
+    append(broker, NAME, u64::from(partition.unsigned_abs()), &large());
+    while broker.answer_now().is_some() {}
+    broker.read_replies(false);
+    for _ in 0..count {
+        fetch(broker, partition, 0);
+    }
+}
+
+/// An owner whose readers wait says so, again and again as long as they do.
+#[test]
+fn replies_that_are_not_read_press_whichever_shard_has_the_memory() {
+    for partition in 0..PARTITIONS {
+        let mut broker = broker_with_topic();
+        fetch_and_do_not_read(&mut broker, partition, FETCHES);
+        for _ in 0..20 {
+            broker.pause(Duration::from_millis(100));
+            assert!(broker.is_pressed(), "partition {partition}");
+        }
+        broker.read_replies(true);
+        broker.pause(Duration::from_secs(1));
+        assert!(!broker.is_pressed(), "partition {partition}");
+        assert_eq!(std::iter::from_fn(|| broker.answer_now()).count(), FETCHES);
+    }
+}
+
+#[test]
+fn a_shard_is_not_detached_while_its_clients_hold_the_memory_of_another() {
+    for partition in 0..PARTITIONS {
+        let mut broker = broker_with_topic();
+        assert!(broker.is_detached());
+        fetch_and_do_not_read(&mut broker, partition, 1);
+        assert!(!broker.is_detached(), "partition {partition}");
+        broker.read_replies(true);
+        assert!(broker.is_detached(), "partition {partition}");
+        // A client that goes away holds nothing either.
+        fetch_and_do_not_read(&mut broker, partition, 3);
+        assert!(!broker.is_detached(), "partition {partition}");
+        broker.reconnect();
+        assert!(broker.is_detached(), "partition {partition}");
+    }
+}
+
+/// No other request of the client comes that would find it out.
+#[test]
+fn an_error_without_an_answer_closes_the_connection_whichever_shard_has_found_it() {
+    const TOO_LATE_MS: i64 = super::START_MS + 2 * 3_600_000;
+    for partition in 0..u64::from(PARTITIONS.unsigned_abs()) {
+        let mut broker = broker_with_topic();
+        append(&mut broker, NAME, partition, &packed(Codec::None, &[1_000], b"sound"));
+        assert!(!broker.is_closed());
+        append(&mut broker, NAME, partition, &packed(Codec::None, &[TOO_LATE_MS], b"too late"));
+        assert!(broker.is_closed(), "partition {partition}");
+    }
+}

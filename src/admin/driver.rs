@@ -1,28 +1,31 @@
 //! The listener of health and metrics: HTTP/1.1, one request to a connection.
 //!
 //! Lives: one thread for all of it, beside the shards and the control thread, so that it answers while the latter is in a flush
-//! or recovers. Connections are few and short: more than [`CONNECTIONS_MAX`] wait, and none lives longer than
-//! [`CONNECTION_TIME_MAX`], whatever its client does.
+//! or recovers, and before the broker serves. Connections are few and short: more than [`CONNECTIONS_MAX`] wait, and none lives longer
+//! than [`CONNECTION_TIME_MAX`], whatever its client does. However many ask, each shard is asked once a second at most.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::page::{About, Figures, render};
+use super::page::{About, Figures, NamedTopics, render};
 use crate::broker::driver::{ShardFigures, ShardState, Watch};
 use crate::config::{AdminListener, BrokerConfig};
 use crate::model::number::wide;
@@ -33,12 +36,18 @@ use crate::runtime::thread;
 
 /// Connections that are served at a time.
 const CONNECTIONS_MAX: usize = 32;
-/// From a connection's acceptance to its end.
+/// From a connection's acceptance to its end, and to the end of its request's head.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(5);
+const HEAD_TIME_MAX: Duration = Duration::from_secs(1);
 /// A shard that has not answered for so long is silent.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
+/// What the shards have said is told again for so long, however many ask.
+const FRESH_TIME: Duration = Duration::from_secs(1);
 /// After accepting failed (no descriptors left), it is tried again so much later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A port in use is tried for so long if it was asked for, and so often: a process that was killed may have it for a moment.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+const PORT_PAUSE: Duration = Duration::from_millis(5);
 /// Longest request, head and all. Unit: bytes.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
 
@@ -69,6 +78,8 @@ pub struct Bound {
 /// The serving thread. Dropping it ends it.
 #[derive(Debug)]
 pub struct Admin {
+    site: Arc<Site>,
+    address: SocketAddr,
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -82,44 +93,61 @@ impl Bound {
         let AdminListener::At(endpoint) = &config.admin_listener else { return Ok(None) };
         let unknown = |source| Error::UnknownHost { host: endpoint.to_string(), source };
         let address = resolve(endpoint).map_err(unknown)?;
-        let bound = StdListener::bind(address).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(Self { address: listener.local_addr()?, listener })
-        });
-        match bound {
-            Err(error) if !config.is_given("admin.listener") => {
-                tracing::warn!(%address, %error, "no health and metrics: the default of admin.listener is not to be had");
-                Ok(None)
+        let is_given = config.is_given("admin.listener");
+        let began = std::time::Instant::now();
+        loop {
+            match Self::try_bind(address) {
+                Ok(bound) => return Ok(Some(bound)),
+                Err(error) if !is_given => {
+                    tracing::warn!(%address, %error, "no health and metrics: the default of admin.listener is not to be had");
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse && began.elapsed() < PORT_PATIENCE => {
+                    std::thread::sleep(PORT_PAUSE);
+                }
+                Err(source) => return Err(Error::Listen { address, source }),
             }
-            Err(source) => Err(Error::Listen { address, source }),
-            Ok(bound) => Ok(Some(bound)),
         }
     }
 
+    fn try_bind(address: SocketAddr) -> std::io::Result<Self> {
+        let listener = StdListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { address: listener.local_addr()?, listener })
+    }
+
+    /// Serves until the result is dropped: that the broker starts, until it is told more.
+    ///
+    /// # Errors
+    /// Of the machine.
+    pub fn serve(self, config: &BrokerConfig) -> Result<Admin, Error> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|source| Error::Start { source })?;
+        let site = Arc::new(Site {
+            version: env!("CARGO_PKG_VERSION"),
+            node_id: config.node_id.0,
+            memory_bytes_max: wide(config.memory_bytes),
+            per_partition: config.metrics_per_partition,
+            serving: OnceLock::new(),
+            told: Arc::default(),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (served, address) = (Arc::clone(&site), self.address);
+        let thread = thread::spawn("ringlog-admin", move || run(&runtime, self.listener, served, stopped))?;
+        Ok(Admin { site, address, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Admin {
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until the result is dropped.
-    ///
-    /// # Errors
-    /// Of the machine.
-    pub fn serve(self, config: &BrokerConfig, listeners: Vec<String>, watch: Watch) -> Result<Admin, Error> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| Error::Start { source })?;
-        let about = About {
-            version: env!("CARGO_PKG_VERSION"),
-            node_id: config.node_id.0,
-            listeners,
-            memory_bytes_max: wide(config.memory_bytes),
-            started_ms: SystemClock.wall_ms(),
-        };
-        let site = Arc::new(Site { about, watch, per_partition: config.metrics_per_partition });
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn("ringlog-admin", move || run(&runtime, self.listener, site, stopped))?;
-        Ok(Admin { stop: Some(stop), thread: Some(thread) })
+    /// The broker serves from now on, at these addresses.
+    pub fn begin_watching(&self, listeners: Vec<String>, watch: Watch) {
+        let _ = self.site.serving.set(Serving { listeners, watch, started_ms: SystemClock.wall_ms() });
     }
 }
 
@@ -161,6 +189,7 @@ async fn accept(listener: StdListener, site: Arc<Site>) -> std::io::Result<()> {
             let answer = service_fn(|request| answer(&site, request));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME_MAX)
                 .keep_alive(false)
                 .max_buf_size(REQUEST_BYTES_MAX)
                 .serve_connection(TokioIo::new(socket), answer);
@@ -174,89 +203,139 @@ async fn accept(listener: StdListener, site: Arc<Site>) -> std::io::Result<()> {
 /// What requests are answered from.
 #[derive(Debug)]
 struct Site {
-    about: About,
-    watch: Watch,
+    version: &'static str,
+    node_id: i32,
+    memory_bytes_max: u64,
     per_partition: bool,
+    /// From when on the broker serves.
+    serving: OnceLock<Serving>,
+    told: Arc<Mutex<Told>>,
+}
+
+#[derive(Debug)]
+struct Serving {
+    listeners: Vec<String>,
+    watch: Watch,
+    started_ms: i64,
+}
+
+/// What was asked of the shards last. One asks at a time, and the others are told the same.
+#[derive(Debug, Default)]
+struct Told {
+    at: Option<Instant>,
+    /// The last word of each shard, by number.
+    shards: BTreeMap<u16, ShardFigures>,
+    topics: NamedTopics,
+    page: Bytes,
+    /// What keeps the broker from being ready, a line each.
+    troubles: String,
 }
 
 type Reply = Response<Full<Bytes>>;
 
-async fn answer(site: &Site, request: Request<Incoming>) -> Result<Reply, Infallible> {
+async fn answer(site: &Arc<Site>, request: Request<Incoming>) -> Result<Reply, Infallible> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".to_owned());
-        refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        let mut refused = reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n");
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return Ok(refused);
     }
     Ok(match request.uri().path() {
-        "/metrics" => metrics(site).await,
+        "/metrics" => match fresh(site).await {
+            Some((page, _)) => reply(StatusCode::OK, OPEN_METRICS, page),
+            None => reply(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "the page could not be made\n"),
+        },
         // That there is an answer is the answer: what a shard does is for /readyz to say.
-        "/healthz" => reply(StatusCode::OK, PLAIN, "ok\n".to_owned()),
-        "/readyz" => ready(site).await,
+        "/healthz" => reply(StatusCode::OK, PLAIN, "ok\n"),
+        "/readyz" => match fresh(site).await {
+            Some((_, troubles)) if troubles.is_empty() => reply(StatusCode::OK, PLAIN, "ready\n"),
+            Some((_, troubles)) => reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, troubles),
+            None => reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "unknown\n"),
+        },
         "/version" => {
-            let About { version, node_id, .. } = &site.about;
+            let Site { version, node_id, .. } = &**site;
             let body = format!("{{\"name\":\"ringlog\",\"version\":\"{version}\",\"node_id\":{node_id}}}\n");
             reply(StatusCode::OK, JSON, body)
         }
-        "/" => reply(StatusCode::OK, PLAIN, "Ringlog: /metrics /healthz /readyz /version\n".to_owned()),
-        _ => reply(StatusCode::NOT_FOUND, PLAIN, "not found\n".to_owned()),
+        "/" => reply(StatusCode::OK, PLAIN, "Ringlog: /metrics /healthz /readyz /version\n"),
+        _ => reply(StatusCode::NOT_FOUND, PLAIN, "not found\n"),
     })
 }
 
-async fn metrics(site: &Site) -> Reply {
-    let shards = ask(&site.watch, site.per_partition).await;
-    let figures = Figures {
-        about: site.about.clone(),
-        shards,
-        shard_count: site.watch.shard_count(),
-        process: process::read(),
-    };
-    match render(Arc::new(figures)) {
-        Ok(page) => reply(StatusCode::OK, OPEN_METRICS, page),
-        Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
-    }
-}
-
-/// Ready is a broker all of whose shards serve.
-async fn ready(site: &Site) -> Reply {
-    let shards = ask(&site.watch, false).await;
-    let mut troubles = String::new();
-    let mut trouble = |number: usize, what: &str| {
-        troubles.push_str(&format!("shard {number} {what}\n"));
-    };
-    for number in 0..site.watch.shard_count() {
-        match shards.iter().find(|shard| usize::from(shard.number) == number).map(|shard| shard.state) {
-            Some(ShardState::Serving) => {}
-            Some(ShardState::Recovering) => trouble(number, "recovers its log"),
-            Some(ShardState::Stopping) => trouble(number, "stops"),
-            None => trouble(number, "does not answer"),
+/// The page and what keeps the broker from being ready, at most [`FRESH_TIME`] old. A task of its own: a client that goes away does
+/// not have its question asked again for the next.
+async fn fresh(site: &Arc<Site>) -> Option<(Bytes, String)> {
+    let site = Arc::clone(site);
+    let asked = tokio::spawn(async move {
+        let mut told = Arc::clone(&site.told).lock_owned().await;
+        if told.at.is_none_or(|at| at.elapsed() >= FRESH_TIME) {
+            told.refresh(&site).await;
         }
-    }
-    if troubles.is_empty() {
-        reply(StatusCode::OK, PLAIN, "ready\n".to_owned())
-    } else {
-        reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, troubles)
-    }
-}
-
-/// What the shards say that answer in time, in the order of their numbers.
-async fn ask(watch: &Watch, with_partitions: bool) -> Vec<ShardFigures> {
-    let (sender, mut answers) = mpsc::unbounded_channel();
-    watch.ask(with_partitions, move |figures| {
-        // Too late is too late.
-        let _ = sender.send(figures);
+        (told.page.clone(), told.troubles.clone())
     });
-    let deadline = Instant::now() + ANSWER_TIME_MAX;
-    let mut shards = Vec::new();
-    while let Ok(Some(figures)) = timeout_at(deadline, answers.recv()).await {
-        shards.push(*figures);
-    }
-    shards.sort_unstable_by_key(|shard| shard.number);
-    shards
+    asked.await.ok()
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: String) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+impl Told {
+    async fn refresh(&mut self, site: &Site) {
+        let serving = site.serving.get();
+        let mut silent: Vec<u16> = Vec::new();
+        self.troubles.clear();
+        match serving {
+            Some(Serving { watch, .. }) => silent = self.ask(watch, site.per_partition).await,
+            None => self.troubles.push_str("the broker starts\n"),
+        }
+        for (number, shard) in &self.shards {
+            let trouble = match shard.state {
+                _ if silent.contains(number) => continue,
+                ShardState::Serving => continue,
+                ShardState::Recovering => "recovers its log",
+                ShardState::Stopping => "stops",
+            };
+            let _infallible = writeln!(self.troubles, "shard {number} {trouble}");
+        }
+        for number in &silent {
+            let _infallible = writeln!(self.troubles, "shard {number} does not answer");
+        }
+        let shards: Vec<ShardFigures> = self.shards.values().cloned().collect();
+        self.topics.follow(&shards);
+        let figures = Figures {
+            about: About {
+                version: site.version,
+                node_id: site.node_id,
+                listeners: serving.map(|serving| serving.listeners.clone()).unwrap_or_default(),
+                memory_bytes_max: site.memory_bytes_max,
+                started_ms: serving.map_or(0, |serving| serving.started_ms),
+            },
+            shard_count: serving.map_or(0, |serving| serving.watch.shard_count()),
+            silent_count: silent.len(),
+            shards,
+            topics: self.topics.clone(),
+            process: process::read(),
+        };
+        self.page = render(Arc::new(figures)).map(Bytes::from).unwrap_or_default();
+        self.at = Some(Instant::now());
+    }
+
+    /// Keeps what the shards say that answer in time. Returns those that do not.
+    async fn ask(&mut self, watch: &Watch, with_partitions: bool) -> Vec<u16> {
+        let (sender, mut answers) = mpsc::unbounded_channel();
+        watch.ask(with_partitions, move |figures| {
+            // Too late is too late.
+            let _ = sender.send(figures);
+        });
+        let deadline = Instant::now() + ANSWER_TIME_MAX;
+        let mut silent: Vec<u16> = (0..).take(watch.shard_count()).collect();
+        while let Ok(Some(figures)) = timeout_at(deadline, answers.recv()).await {
+            silent.retain(|&number| number != figures.number);
+            self.shards.insert(figures.number, *figures);
+        }
+        silent
+    }
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }

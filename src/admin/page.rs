@@ -1,12 +1,13 @@
 //! The metrics page: names, helps and labels, and how figures become series.
 //!
 //! Pure. Names and labels are stable: `tests/golden/metrics/names.txt` has them, and a change of it is a change for those who watch. The
-//! number of series is bounded: by the shards, the listeners and the APIs, and of topics the first [`TOPICS_MAX`] by name are told
-//! apart, the rest is summed up as one of no name.
+//! number of series is bounded: by the shards, the listeners and the APIs, and no more than [`TOPICS_MAX`] topics have series.
+//! What counts goes up only, until its shard begins anew: of a shard that is silent the last word stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
@@ -25,11 +26,36 @@ pub const TOPICS_MAX: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct Figures {
     pub about: About,
-    /// Of the shards that have answered.
+    /// The last word of each shard.
     pub shards: Vec<ShardFigures>,
-    /// How many there are.
+    /// How many there are, and how many of them have not answered now.
     pub shard_count: usize,
+    pub silent_count: usize,
+    pub topics: NamedTopics,
     pub process: ProcessFigures,
+}
+
+/// The topics that have series: whoever has some keeps them.
+#[derive(Clone, Debug, Default)]
+pub struct NamedTopics {
+    named: BTreeSet<Arc<str>>,
+    others: usize,
+}
+
+impl NamedTopics {
+    /// Names more, as far as the bound goes, and forgets those that are gone.
+    pub fn follow(&mut self, shards: &[ShardFigures]) {
+        let topics = shards.iter().flat_map(|shard| &shard.topics);
+        let known: BTreeSet<&Arc<str>> = topics.map(|(topic, _)| &topic.name).collect();
+        self.named.retain(|name| known.contains(name));
+        for name in &known {
+            if self.named.len() == TOPICS_MAX {
+                break;
+            }
+            self.named.insert(Arc::clone(name));
+        }
+        self.others = known.len() - self.named.len();
+    }
 }
 
 /// What does not change while the broker runs.
@@ -147,7 +173,7 @@ impl SeriesWriter<'_> {
         self.gauges(
             "ringlog_shards_silent",
             "Shards that did not say in time how they are",
-            [([], figures.shard_count.saturating_sub(figures.shards.len()) as u64)],
+            [([], figures.silent_count as u64)],
         )?;
         self.gauge_of_seconds(
             "ringlog_started_seconds",
@@ -175,8 +201,8 @@ impl SeriesWriter<'_> {
         )?;
         self.histograms(
             "ringlog_request_seconds",
-            "From the turn of the shard that sees a request whole to the end of the one that makes its reply; a fetch that waits for \
-             data waits in it",
+            "From the turn of the shard that takes a request to the end of the one that makes its reply: a fetch's wait for data is in \
+             it, a frame's wait for memory before it is taken is not",
             apis().map(|(labels, figures)| (labels, &figures.latency)),
         )?;
         let mut errors = Vec::new();
@@ -201,23 +227,26 @@ impl SeriesWriter<'_> {
         let open = found.iter().map(|(labels, listener)| (*labels, listener.open));
         self.gauges("ringlog_connections", "Open connections", open)?;
         let opened = found.iter().map(|(labels, listener)| (*labels, listener.opened));
-        self.counters("ringlog_connections_opened", "Connections taken", opened)
+        self.counters("ringlog_connections_opened", "Connections taken", opened)?;
+        self.counters(
+            "ringlog_connections_broken",
+            "Connections closed for what their clients sent",
+            of_shards(figures, &numbers, |shard| shard.requests.broken()),
+        )
     }
 
     fn topics(&mut self, figures: &Figures) -> fmt::Result {
         let mut topics: BTreeMap<&str, TopicFigures> = BTreeMap::new();
         for (topic, more) in figures.shards.iter().flat_map(|shard| &shard.topics) {
-            add(topics.entry(&*topic.name).or_default(), more);
+            if figures.topics.named.contains(&topic.name) {
+                add(topics.entry(&*topic.name).or_default(), more);
+            }
         }
-        let mut others = TopicFigures::default();
-        while topics.len() > TOPICS_MAX
-            && let Some((_, more)) = topics.pop_last()
-        {
-            add(&mut others, &more);
-        }
-        if others != TopicFigures::default() {
-            topics.insert("", others);
-        }
+        self.gauges(
+            "ringlog_topics_without_series",
+            "Topics beyond the first 1000 that something was done to",
+            [([], figures.topics.others as u64)],
+        )?;
         let count = |of: fn(&TopicFigures) -> u64| {
             topics.iter().map(move |(&name, figures)| ([("topic", name)], of(figures)))
         };
@@ -228,11 +257,15 @@ impl SeriesWriter<'_> {
     }
 
     fn partitions(&mut self, figures: &Figures) -> fmt::Result {
-        let found = || figures.shards.iter().flat_map(|shard| &shard.partitions);
-        let indices: Vec<String> = found().map(|log| log.partition.to_string()).collect();
+        // A topic may have been made again while its shards know different ones.
+        let found: BTreeMap<(&str, usize), &PartitionFigures> = (figures.shards.iter())
+            .flat_map(|shard| &shard.partitions)
+            .map(|log| ((&*log.topic.name, log.partition), log))
+            .collect();
+        let indices: Vec<String> = found.keys().map(|(_, index)| index.to_string()).collect();
         let series = |of: fn(&PartitionFigures) -> u64| {
-            found().zip(&indices).map(move |(log, index)| {
-                ([("topic", &*log.topic.name), ("partition", index.as_str())], of(log))
+            found.iter().zip(&indices).map(move |((&(topic, _), &log), index)| {
+                ([("topic", topic), ("partition", index.as_str())], of(log))
             })
         };
         self.gauges(
@@ -272,7 +305,11 @@ impl SeriesWriter<'_> {
             "Groups written to the commit log",
             series(|shard| shard.log.groups),
         )?;
-        self.counters("ringlog_commit_log_frames", "Frames in them", series(|shard| shard.log.frames))?;
+        self.counters(
+            "ringlog_commit_log_frames",
+            "Frames gathered for them",
+            series(|shard| shard.log.frames),
+        )?;
         self.counters(
             "ringlog_commit_log_written_bytes",
             "Bytes of them, padding included",
@@ -290,7 +327,7 @@ impl SeriesWriter<'_> {
         )?;
         self.gauges(
             "ringlog_unwritten_bytes",
-            "Bytes of logs that are not yet in segment files: how far write-behind is behind",
+            "Memory of chunks that segment files have not all of: how far write-behind is behind",
             series(|shard| shard.log.unwritten_bytes),
         )?;
         self.gauges(
@@ -324,7 +361,7 @@ impl SeriesWriter<'_> {
         });
         self.histograms(
             "ringlog_device_seconds",
-            "From handing an operation on a file to the kernel to seeing its end; a durable write ends on stable media",
+            "From asking for an operation on a file to seeing its end; a durable write ends on stable media",
             found,
         )?;
         let series = |of: fn(&ShardFigures) -> u64| of_shards(figures, &numbers, of);
@@ -351,7 +388,7 @@ impl SeriesWriter<'_> {
         )?;
         self.gauges(
             "ringlog_mesh_waiting",
-            "Messages to other shards that found a queue full",
+            "Messages to other shards that wait, since a queue is full",
             series(|shard| shard.mesh_waiting),
         )?;
         let stalls = figures.shards.iter().zip(&numbers).flat_map(|(shard, number)| {
@@ -359,7 +396,7 @@ impl SeriesWriter<'_> {
                 ([("shard", number.as_str()), ("stage", stage.name())], shard.turns.stalls(stage))
             })
         });
-        self.counters("ringlog_stalls", "Stages of turns that held the shard for more than 10 ms", stalls)?;
+        self.counters("ringlog_stalls", "Stages of turns that held the shard for 10 ms or more; what the kernel does with submissions is in none", stalls)?;
         let longest = figures.shards.iter().map(|shard| shard.turns.longest_us).max().unwrap_or(0);
         self.gauge_of_seconds(
             "ringlog_longest_stage_seconds",
@@ -383,7 +420,7 @@ impl SeriesWriter<'_> {
         self.gauges("ringlog_memory_bytes", "Memory in use, by what for", found)?;
         self.gauges(
             "ringlog_memory_max_bytes",
-            "memory.bytes, which bounds the sum",
+            "memory.bytes; producer state and buffers of the commit log are in it and in no pool here",
             [([], figures.about.memory_bytes_max)],
         )?;
         let series = |of: fn(&ShardFigures) -> u64| of_shards(figures, &numbers, of);
@@ -393,7 +430,7 @@ impl SeriesWriter<'_> {
     fn process(&mut self, process: &ProcessFigures) -> fmt::Result {
         self.gauges(
             "ringlog_ring_workers",
-            "Threads of the kernel that do what rings cannot do at once",
+            "Living threads of the kernel that do what rings cannot do at once (io-wq)",
             [([], process.ring_workers)],
         )?;
         self.gauge_of_seconds(
@@ -454,11 +491,8 @@ const fn add(sum: &mut TopicFigures, more: &TopicFigures) {
     sum.bytes_out += more.bytes_out;
 }
 
-/// Exact to 2^53 µs, which are centuries.
 fn seconds(us: u64) -> f64 {
-    const PER_SECOND: u64 = 1_000_000;
-    let whole = u32::try_from(us / PER_SECOND).map_or(f64::from(u32::MAX), f64::from);
-    whole + u32::try_from(us % PER_SECOND).map_or(0.0, f64::from) / 1e6
+    Duration::from_micros(us).as_secs_f64()
 }
 
 /// Kafka's name, or the number of a code that has none here.

@@ -1,5 +1,6 @@
 //! `ringlog serve`: settings, logging, then the broker.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use clap::Args;
 
 use super::logging::Logging;
 use super::{Error, banner, machine};
-use crate::admin::driver::Bound;
+use crate::admin::driver::{Admin, Bound};
 use crate::broker::driver;
 use crate::config::{self, BrokerConfig, FILE_BYTES_MAX, Machine, Property, parse_override};
 
@@ -51,26 +52,26 @@ impl Serve {
 /// Runs a broker with these settings until it is told to stop.
 fn run_broker(config: BrokerConfig) -> Result<(), Error> {
     let bound = Bound::bind(&config)?;
-    let mut admin = None;
+    let admin = OnceCell::new();
+    let start_admin = |config: &BrokerConfig| match bound.map(|bound| bound.serve(config)).transpose() {
+        Ok(serving) => drop(serving.map(|serving| admin.set(serving))),
+        Err(error) => tracing::error!(%error, "no health and metrics"),
+    };
     let announce = |config: &BrokerConfig, started: &driver::Started, watch: driver::Watch| {
         let shown = banner::Started {
             ports: &started.ports,
             cpus: &started.cpus,
             data: &started.data,
-            admin: bound.as_ref().map(Bound::address),
+            admin: admin.get().map(Admin::address),
         };
         let lines = banner::banner(config, &shown);
         // On the terminal or in a pipe that is gone: the broker serves either way.
         let _ = std::io::stdout().write_all(lines.as_bytes()).and_then(|()| std::io::stdout().flush());
-        let addresses = banner::addresses(config, &started.ports);
-        match bound.map(|bound| bound.serve(config, addresses, watch)).transpose() {
-            Ok(serving) => admin = serving,
-            Err(error) => tracing::error!(%error, "no health and metrics"),
+        if let Some(admin) = admin.get() {
+            admin.begin_watching(banner::addresses(config, &started.ports), watch);
         }
     };
-    let result = driver::serve(config, announce);
-    drop(admin);
-    Ok(result?)
+    Ok(driver::serve(config, start_admin, announce)?)
 }
 
 /// The settings of `file` and of the command line.

@@ -120,7 +120,7 @@ settings! {
             honoured_by: "admin: listening",
         }
         metrics_per_partition: bool = "metrics.per.partition" {
-            meaning: "Whether the metrics have the offsets and the size of each partition, not of topics alone.",
+            meaning: "Whether the metrics have the offsets and the size of each partition (of at most 10000 of each shard), not of topics alone.",
             kind: Kind::Boolean, default: DefaultValue::Text("false"),
             reason: "five series for each partition are too many for most collectors",
             honoured_by: "admin: metrics",

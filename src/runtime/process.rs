@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::model::ProcessFigures;
 use crate::model::number::wide;
@@ -29,8 +30,8 @@ pub fn read() -> ProcessFigures {
     this
 }
 
-/// USER_HZ, which is part of the kernel's interface.
-const TICKS_PER_SECOND: f64 = 100.0;
+/// USER_HZ is 100, which is part of the kernel's interface.
+const TICK_MS: u64 = 10;
 
 /// Places of fields behind the name, by proc(5) numbers less three.
 const USER_TICKS: usize = 11;
@@ -64,8 +65,7 @@ impl Stat {
 
     fn cpu_seconds(&self) -> f64 {
         let ticks = self.field(USER_TICKS).saturating_add(self.field(SYSTEM_TICKS));
-        // Enough for a year of 13 processors.
-        f64::from(u32::try_from(ticks).unwrap_or(u32::MAX)) / TICKS_PER_SECOND
+        Duration::from_millis(ticks.saturating_mul(TICK_MS)).as_secs_f64()
     }
 }
 

@@ -57,7 +57,7 @@ fn with_no_listener_given_both_loopback_addresses_are_served() {
     let mut command = Command::new(binary());
     command.arg("serve").arg("--data").arg(&scratch.data);
     command.arg("--set").arg(format!("arena.dir={}", scratch.arena.display()));
-    command.args(["--set", "memory.bytes=134217728"]);
+    command.args(["--set", "memory.bytes=134217728", "--set", "admin.listener=off"]);
     let broker = match scratch.start_command(command) {
         Ok(broker) => broker,
         Err(ended) if ended.said.contains("in use") => return cannot("port 9092 is in use"),

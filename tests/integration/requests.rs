@@ -3,19 +3,37 @@
 use std::time::Duration;
 
 use ringlog::client::Connection;
+use ringlog::model::{ProducerEpoch, ProducerId};
 use ringlog::protocol::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ringlog::protocol::kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use ringlog::protocol::kafka::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 use ringlog::protocol::kafka::{ApiKey, Records};
-use ringlog::protocol::records::{BatchBuilder, Codec, NewRecord};
+use ringlog::protocol::records::{BatchBuilder, Codec, NewRecord, Stamp, stamp};
 
 /// A batch of one record whose value is so many times `filler`.
 pub fn batch(filler: u8, bytes: usize) -> Vec<u8> {
     let mut builder = BatchBuilder::new(Codec::None);
     builder.push(&NewRecord { value: Some(&vec![filler; bytes]), ..NewRecord::default() }).unwrap();
     builder.finish().unwrap()
+}
+
+/// The first batch of an idempotent producer.
+pub fn stamped(filler: u8, bytes: usize) -> Vec<u8> {
+    let mut batch = batch(filler, bytes);
+    let by = Stamp { producer_id: ProducerId(1), producer_epoch: ProducerEpoch(0), base_sequence: 0 };
+    stamp(&mut batch, by).unwrap();
+    batch
+}
+
+/// Sends one batch that nobody is to acknowledge.
+pub fn produce_unanswered(connection: &mut Connection, name: &str, index: i32, batch: &[u8]) {
+    let data = PartitionProduceData { index, records: Some(Records::Inline(batch)) };
+    let topic = TopicProduceData { name, partition_data: vec![data].into(), ..TopicProduceData::default() };
+    let request = ProduceRequest { acks: 0, topic_data: [topic].into(), ..ProduceRequest::default() };
+    let version = connection.version_up_to(ApiKey::Produce, 12).unwrap();
+    connection.send_without_reply(version, &request).unwrap();
 }
 
 /// Appends one batch and waits until it is acknowledged. Returns error code and base offset.

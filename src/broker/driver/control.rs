@@ -1,6 +1,7 @@
 //! The control thread: owns the metadata, answers the shards' questions, and brings the broker to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::Error;
@@ -27,6 +28,8 @@ pub(super) enum ToShard {
     Describe {
         with_partitions: bool,
         tell: Box<dyn FnOnce(Box<ShardFigures>) + Send>,
+        /// To be cleared when it is taken: no second question waits behind it.
+        is_asked: Arc<AtomicBool>,
     },
     Stop,
 }
@@ -70,7 +73,7 @@ pub(super) fn run(mut prepared: Prepared, on_started: impl FnOnce(&Started, Watc
     let (to_control, from_shards) = mailbox(QUESTIONS_MAX, parker.waker());
     let shards = start::start_shards(&mut prepared, &to_control)?;
     prepared.stop.begin_serving(parker.waker());
-    let watch = Watch::new(shards.iter().map(|shard| shard.mail.clone()).collect());
+    let watch = Watch::new(shards.iter().map(|shard| shard.mail.clone()));
     on_started(&prepared.started, watch);
     let mut stopping = false;
     let mut keeps_reserve = reserve::keep(&prepared.disk, RESERVE_BYTES);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::control::ToShard;
@@ -17,6 +18,8 @@ use crate::storage::shard::figures::LogFigures;
 
 /// A turn's stage that takes longer holds the shard for too long: it is counted and logged. Unit: µs.
 const STALL_US: u64 = 10_000;
+/// Partitions of one shard that are told apart: more would hold it for too long.
+pub const PARTITIONS_MAX: usize = 10_000;
 /// No more than one line about stalls in this time. Unit: µs.
 const STALL_LINE_INTERVAL_US: u64 = 1_000_000;
 
@@ -35,9 +38,9 @@ pub struct ShardFigures {
     pub number: u16,
     pub state: ShardState,
     pub requests: RequestFigures,
-    /// In no order.
+    /// Those that something was done to, in no order.
     pub topics: Vec<(Arc<TopicImage>, TopicFigures)>,
-    /// Only if they were asked for; in no order.
+    /// Only if they were asked for, and at most [`PARTITIONS_MAX`]; in no order.
     pub partitions: Vec<PartitionFigures>,
     pub log: LogFigures,
     pub device: DeviceFigures,
@@ -159,12 +162,13 @@ pub(super) fn now_us() -> u64 {
 /// Asks shards about themselves. From any thread.
 #[derive(Clone)]
 pub struct Watch {
-    shards: Vec<Sender<ToShard>>,
+    /// Of each shard, its mail, and whether it has been asked and has not looked at that yet.
+    shards: Vec<(Sender<ToShard>, Arc<AtomicBool>)>,
 }
 
 impl Watch {
-    pub(super) const fn new(shards: Vec<Sender<ToShard>>) -> Self {
-        Self { shards }
+    pub(super) fn new(shards: impl Iterator<Item = Sender<ToShard>>) -> Self {
+        Self { shards: shards.map(|mail| (mail, Arc::default())).collect() }
     }
 
     /// How many shards there are.
@@ -173,10 +177,14 @@ impl Watch {
         self.shards.len()
     }
 
-    /// Has each shard that can be reached call `tell`, on its own thread: it must not wait.
+    /// Has each shard call `tell`, on its own thread: it must not wait. One that has not looked at the last question yet is not asked
+    /// again: however long a shard is held, one question waits for it.
     pub fn ask(&self, with_partitions: bool, tell: impl FnOnce(Box<ShardFigures>) + Clone + Send + 'static) {
-        for shard in &self.shards {
-            let _ = shard.send(ToShard::Describe { with_partitions, tell: Box::new(tell.clone()) });
+        for (mail, is_asked) in &self.shards {
+            if !is_asked.swap(true, Ordering::AcqRel) {
+                let (tell, is_asked) = (Box::new(tell.clone()), Arc::clone(is_asked));
+                let _ = mail.send(ToShard::Describe { with_partitions, tell, is_asked });
+            }
         }
     }
 }
@@ -188,18 +196,13 @@ impl fmt::Debug for Watch {
 }
 
 impl ShardLoop {
-    /// The stage is over; a stall is said.
-    pub(super) fn end_stage(&mut self, stage: Stage) {
+    /// The stage is over, in which so many things were handled; a stall is said.
+    pub(super) fn end_stage(&mut self, stage: Stage, count: usize) {
         if let Some(took_us) = self.turns.end_stage(stage, now_us()) {
             let took = Duration::from_micros(took_us);
             let stalls = self.turns.stalls(stage);
-            tracing::warn!(
-                shard = self.life.place.number,
-                stage = stage.name(),
-                ?took,
-                stalls,
-                "the shard was held"
-            );
+            let shard = self.life.place.number;
+            tracing::warn!(shard, stage = stage.name(), count, ?took, stalls, "the shard was held");
         }
     }
 
@@ -221,7 +224,9 @@ impl ShardLoop {
             number: self.life.place.number,
             state,
             requests: self.shard.figures().clone(),
-            topics: owner.topics().map(|(topic, figures, _)| (Arc::clone(topic), figures)).collect(),
+            topics: (owner.topics().filter(|(_, figures, _)| *figures != TopicFigures::default()))
+                .map(|(topic, figures, _)| (Arc::clone(topic), figures))
+                .collect(),
             partitions: if with_partitions { self.describe_partitions() } else { Vec::new() },
             log: owner.log().figures(),
             device: self.storage.figures().clone(),
@@ -236,6 +241,9 @@ impl ShardLoop {
         let mut found = Vec::new();
         for (topic, _, slots) in owner.topics() {
             for (partition, slot) in slots {
+                if found.len() == PARTITIONS_MAX {
+                    return found;
+                }
                 let Some(log) = owner.log().partition(slot) else { continue };
                 found.push(PartitionFigures {
                     topic: Arc::clone(topic),

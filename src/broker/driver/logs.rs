@@ -37,8 +37,8 @@ const ARENA_PATH_FILE: &str = "arena.path";
 /// Longest path. Unit: bytes.
 const PATH_BYTES_MAX: usize = 4_096;
 
-/// Open files for everything that is neither a segment nor a connection.
-const OTHER_FILES: u64 = 64;
+/// Open files for everything that is neither a segment nor a connection of a client: health and metrics have up to 40 of them.
+const OTHER_FILES: u64 = 112;
 
 /// What the lives of the shards' logs have in common.
 pub(super) struct Lives {

@@ -23,13 +23,14 @@ use std::sync::Arc;
 
 pub use self::error::Error;
 pub use self::figures::{
-    DeviceFigures, MemoryFigures, PartitionFigures, STAGES, ShardFigures, ShardState, Stage, TurnFigures,
-    Watch,
+    DeviceFigures, MemoryFigures, PARTITIONS_MAX, PartitionFigures, STAGES, ShardFigures, ShardState, Stage,
+    TurnFigures, Watch,
 };
 pub use self::start::Started;
 use crate::config::BrokerConfig;
 
-/// Starts a broker, tells `on_started` when it serves, and serves until SIGTERM or SIGINT. What was acknowledged is as durable as its
+/// Starts a broker, tells `on_starting` when threads may be started (signals are blocked from then on), `on_started` when it serves,
+/// and serves until SIGTERM or SIGINT. What was acknowledged is as durable as its
 /// topic promises whenever this ends; after a stop that had time to seal everything, on stable media.
 ///
 /// A signal during the start ends the process with code 0, a second one during a stop with 128 and its number, and a stop that has
@@ -39,9 +40,10 @@ use crate::config::BrokerConfig;
 /// [`Error`]: why it refuses to start, or what ended it.
 pub fn serve(
     config: BrokerConfig,
+    on_starting: impl FnOnce(&BrokerConfig),
     on_started: impl FnOnce(&BrokerConfig, &Started, Watch),
 ) -> Result<(), Error> {
     let config = Arc::new(config);
-    let prepared = start::prepare(&config)?;
+    let prepared = start::prepare(&config, on_starting)?;
     control::run(prepared, |started, watch| on_started(&config, started, watch))
 }

@@ -46,9 +46,9 @@ impl Peers {
 
 impl ShardLoop {
     /// Takes all that the other shards have sent. What is ahead of the image waits for it: it has been sent on its way. Returns
-    /// whether there was anything.
-    pub(super) fn take_peers(&mut self) -> bool {
-        let mut has_any = false;
+    /// how many there were.
+    pub(super) fn take_peers(&mut self) -> usize {
+        let mut count = 0;
         for from in 0..self.peers.mesh.count() {
             let held = self.peers.ahead.get_mut(from).and_then(Option::take);
             let mut next = held.or_else(|| self.peers.mesh.take(from));
@@ -57,7 +57,7 @@ impl ShardLoop {
                     next = Some(message);
                     break;
                 }
-                has_any = true;
+                count += 1;
                 self.handle_peer(from, message);
                 next = self.peers.mesh.take(from);
             }
@@ -66,7 +66,7 @@ impl ShardLoop {
             }
             self.peers.mesh.give_back(from);
         }
-        has_any
+        count
     }
 
     fn handle_peer(&mut self, from: usize, message: ToPeer) {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -119,23 +120,25 @@ impl ShardLoop {
         let mut mail = Vec::new();
         loop {
             self.last_turn_ms = self.now_ms;
-            let now_us = now_us();
-            let now = clocks_at(now_us);
+            let began_us = now_us();
+            let now = clocks_at(began_us);
             self.now_ms = now.steady_ms;
-            self.turns.begin_turn(now_us);
-            self.shard.begin_turn(now_us);
+            self.turns.begin_turn(began_us);
+            self.shard.begin_turn(began_us);
             self.shard.set_now(now);
-            if self.take_completions() {
-                self.end_stage(Stage::Completions);
+            let completions = self.take_completions();
+            if completions > 0 {
+                self.end_stage(Stage::Completions, completions);
             }
             self.from_control.take_all(&mut mail);
-            let has_mail = !mail.is_empty();
+            let mut messages = mail.len();
             for message in mail.drain(..) {
                 self.handle_mail(message);
             }
-            let has_messages = self.take_peers();
-            if self.handle_time(now) || has_mail || has_messages {
-                self.end_stage(Stage::Messages);
+            messages += self.take_peers();
+            let is_busy = self.handle_time(now) || messages > 0 || completions > 0;
+            if is_busy {
+                self.end_stage(Stage::Messages, messages);
             }
             self.settle();
             // What is taken now is carried out now: nothing else may come that wakes the shard.
@@ -156,31 +159,28 @@ impl ShardLoop {
                     self.peers.flush();
                 }
             }
-            self.end_turn();
+            if is_busy {
+                self.end_stage(Stage::Settling, completions + messages);
+            }
+            if self.shard.has_ended_requests() {
+                self.shard.end_turn(now_us());
+            }
             self.wait()?;
         }
     }
 
-    /// What the kernel and the workers have done. Returns whether there was anything.
-    fn take_completions(&mut self) -> bool {
-        let mut has_any = false;
+    /// What the kernel and the workers have done. Returns how much that was.
+    fn take_completions(&mut self) -> usize {
+        let mut count = 0;
         while let Some(completion) = self.ring.next_completion() {
-            has_any = true;
+            count += 1;
             self.handle(completion);
         }
         while let Some(completion) = self.storage.poll_ended() {
-            has_any = true;
+            count += 1;
             self.shard.handle_completion(completion);
         }
-        has_any
-    }
-
-    /// Notes how long requests have taken whose replies are about to be sent.
-    fn end_turn(&mut self) {
-        if self.shard.has_ended_requests() {
-            self.end_stage(Stage::Settling);
-            self.shard.end_turn(now_us());
-        }
+        count
     }
 
     /// Carries on until nothing is left that can be done without waiting.
@@ -429,7 +429,10 @@ impl ShardLoop {
             ToShard::Image(image) => self.shard.handle_image(image),
             ToShard::Answer(answer) => self.shard.handle_answer(answer),
             ToShard::Stop => self.begin_stop(),
-            ToShard::Describe { with_partitions, tell } => tell(Box::new(self.describe(with_partitions))),
+            ToShard::Describe { with_partitions, tell, is_asked } => {
+                is_asked.store(false, Ordering::Release);
+                tell(Box::new(self.describe(with_partitions)));
+            }
             ToShard::BeginAnew(granted) => self.rebuild.handle_granted(granted, self.now_ms),
             ToShard::HandOver => self.rebuild.handle_hand_over(),
         }

@@ -98,8 +98,11 @@ pub(super) struct RunningShard {
 }
 
 /// Does everything that can refuse a start.
-pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
-    try_to_prepare(config).map_err(|error| {
+pub(super) fn prepare(
+    config: &Arc<BrokerConfig>,
+    on_starting: impl FnOnce(&BrokerConfig),
+) -> Result<Prepared, Error> {
+    try_to_prepare(config, on_starting).map_err(|error| {
         if error.is_disk_full() {
             let (data, needed_bytes) = (config.log_dir.clone(), RESERVE_BYTES);
             Error::NoRoom { data, needed_bytes, source: Box::new(error) }
@@ -109,8 +112,12 @@ pub(super) fn prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
     })
 }
 
-fn try_to_prepare(config: &Arc<BrokerConfig>) -> Result<Prepared, Error> {
+fn try_to_prepare(
+    config: &Arc<BrokerConfig>,
+    on_starting: impl FnOnce(&BrokerConfig),
+) -> Result<Prepared, Error> {
     let stop = Stop::watch(signal::block()?)?;
+    on_starting(config);
     let cpus = choose_cpus(config)?;
     let ring_options = RingOptions { cpu: cpus.first().copied(), ..RingOptions::default() };
     preflight::allow_locked_memory(preflight::locked_bytes(&ring_options) * wide(cpus.len()))?;

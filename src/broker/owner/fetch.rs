@@ -112,25 +112,10 @@ fn answer<M: ArenaMemory>(
     parts: Vec<PartitionData<'static>>,
     gathered: Gathered,
 ) {
-    if gathered.bytes > 0 {
-        count(owner, &fetch, &parts);
-    }
     let pieces = owner.lend(gathered.pieces);
     let ends = gathered.urgent || fetch.bytes_min == 0 || owner.now.steady_ms >= fetch.deadline_ms;
     let outcome = FetchOutcome { parts, pieces, bytes: gathered.bytes, ends };
     owner.answers.push_back(Answer::Fetched(fetch, outcome));
-}
-
-/// Counts what the reply has of each topic.
-fn count<M: ArenaMemory>(owner: &mut Owner<M>, fetch: &PendingFetch, parts: &[PartitionData<'_>]) {
-    let mut parts = parts.iter();
-    for topic in &fetch.topics {
-        let of_topic = parts.by_ref().take(topic.parts.len());
-        let bytes: u64 = of_topic.map(|part| records_bytes(part.records.as_ref())).sum();
-        if let Some(figures) = topic.known.and_then(|known| owner.partitions.figures_mut(known)) {
-            figures.bytes_out += bytes;
-        }
-    }
 }
 
 /// Takes note of what each partition gave, so that an append to one does not make all be looked at again.

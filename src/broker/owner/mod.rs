@@ -25,7 +25,7 @@ use super::shards::ConnectionId;
 use crate::config::BrokerConfig;
 use crate::model::image::{Image, TopicImage};
 use crate::model::number::wide;
-use crate::model::{Now, TopicPartition};
+use crate::model::{Now, TopicId, TopicPartition};
 use crate::runtime::memory::ArenaMemory;
 use crate::storage::PartitionSlot;
 use crate::storage::checkpoint::CheckpointPartition;
@@ -413,12 +413,19 @@ impl<M: ArenaMemory> Owner<M> {
         &self.log
     }
 
-    /// Each topic that it has partitions of, what is counted of it, and their numbers and slots; in no order.
+    /// Each topic, what is counted of it here, and the numbers and slots of its partitions here; in no order.
     pub fn topics(
         &self,
     ) -> impl Iterator<Item = (&Arc<TopicImage>, TopicFigures, impl Iterator<Item = (usize, PartitionSlot)>)>
     {
         self.partitions.topics()
+    }
+
+    /// A reply has so many bytes of a topic's batches, whichever shard they come from.
+    pub fn count_fetched(&mut self, topic: TopicId, bytes: u64) {
+        if let Some(figures) = self.partitions.figures_mut(topic) {
+            figures.bytes_out += bytes;
+        }
     }
 
     /// Whether no partition can be appended to before the log has begun anew.

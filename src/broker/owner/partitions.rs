@@ -12,7 +12,7 @@ use crate::runtime::memory::ArenaMemory;
 use crate::storage::PartitionSlot;
 use crate::storage::partition::LogConfig;
 
-/// Partitions by topic. Looked up per request, never walked in hash order.
+/// Partitions by topic. Looked up per request; walked, in no order, for figures alone, and whoever shows them sorts them.
 #[derive(Debug, Default)]
 pub struct Partitions {
     place: ShardPlace,
@@ -46,7 +46,7 @@ struct TopicSlots {
     figures: TopicFigures,
 }
 
-/// What a topic's partitions at one shard have taken and given since the start.
+/// What a topic's partitions at one shard have taken, and the shard's clients been given of it, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopicFigures {
     pub batches_in: u64,

@@ -172,9 +172,11 @@ fn append_part<M: ArenaMemory>(
     match owner.log.append(slot, bytes, header, owner.now.wall_ms) {
         Err(AppendError::Busy) => return Err(Busy),
         Ok(appended) => {
-            figures.batches_in += 1;
-            figures.records_in += u64::from(header.record_count.unsigned_abs());
-            figures.bytes_in += bytes.len() as u64;
+            if !appended.is_duplicate {
+                figures.batches_in += 1;
+                figures.records_in += u64::from(header.record_count.unsigned_abs());
+                figures.bytes_in += bytes.len() as u64;
+            }
             part.base_offset = appended.base_offset.0;
             part.log_append_time_ms = appended.log_append_time.unwrap_or(-1);
             part.log_start_offset = appended.log_start_offset.0;

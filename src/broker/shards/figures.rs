@@ -35,6 +35,8 @@ pub struct RequestFigures {
     apis: Vec<Option<Box<ApiFigures>>>,
     /// By the numbers of the listeners.
     listeners: Vec<ListenerFigures>,
+    /// Connections that were closed for what their clients sent.
+    broken: u64,
     /// Requests whose replies were made in this turn, and when they had come. Unit: µs, lowest bits.
     ended: Vec<(ApiKey, u32)>,
 }
@@ -70,6 +72,17 @@ impl RequestFigures {
             self.api(api).latency.record(u64::from(now_us.wrapping_sub(begun_us)));
         }
         self.ended = ended;
+    }
+
+    /// A client broke the protocol, or asked for no answer where there was an error to tell.
+    pub const fn note_broken(&mut self) {
+        self.broken += 1;
+    }
+
+    /// How often one did.
+    #[must_use]
+    pub const fn broken(&self) -> u64 {
+        self.broken
     }
 
     pub fn note_opened(&mut self, listener: usize) {

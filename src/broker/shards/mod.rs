@@ -29,7 +29,7 @@ use super::purgatory::produce::PendingId;
 use crate::config::BrokerConfig;
 use crate::model::image::Image;
 use crate::model::number::wide;
-use crate::model::{Now, ShardPlace, TopicPartition};
+use crate::model::{Now, ShardPlace, TopicId, TopicPartition};
 use crate::protocol;
 use crate::protocol::kafka::{ApiKey, Response, Writer, frame};
 use crate::runtime::memory::ArenaMemory;
@@ -303,7 +303,10 @@ impl<M: ArenaMemory> Shard<M> {
                 }
             }
             Some(_) if fate == Fate::NoRoom => FrameFate::NoRoom,
-            _ => FrameFate::Close,
+            _ => {
+                self.figures.note_broken();
+                FrameFate::Close
+            }
         }
     }
 
@@ -312,12 +315,19 @@ impl<M: ArenaMemory> Shard<M> {
         &self.offline
     }
 
-    /// The connection is to be closed, without an answer to its request.
-    pub(in crate::broker) fn break_off(&mut self, id: ConnectionId) {
+    /// The connection is to be closed, without an answer to its request, which has these errors.
+    pub(in crate::broker) fn break_off(&mut self, request: &RequestId, errors: &[(i16, u64)]) {
+        let id = request.connection;
         if let Some(seat) = self.seat(id) {
             seat.broken_off = true;
             self.broken_off.push(id);
+            self.figures.note_reply(request.api_key, request.begun_us, 0, errors);
         }
+    }
+
+    /// A reply has so many bytes of a topic's batches.
+    pub(in crate::broker) fn count_fetched(&mut self, topic: TopicId, bytes: u64) {
+        self.owner.count_fetched(topic, bytes);
     }
 
     /// The next connection that is to be closed, whatever its client does.
@@ -609,7 +619,6 @@ impl<M: ArenaMemory> Shard<M> {
             debug_assert!(false, "{error}");
         }
         let writer = std::mem::take(&mut self.writer);
-        self.figures.note_reply(to.api_key, to.begun_us, writer.total_bytes(), writer.errors());
         let mut dropped = Some(records);
         if let Some(seat) = self.seats.get_mut(place(to.connection.index))
             && seat.generation == to.connection.generation
@@ -617,6 +626,7 @@ impl<M: ArenaMemory> Shard<M> {
             && let Some(records) = dropped.take()
         {
             let before = connection.held_bytes();
+            self.figures.note_reply(to.api_key, to.begun_us, writer.total_bytes(), writer.errors());
             connection.answer(to.request, &writer, records);
             self.memory.change_replies(before, connection.held_bytes());
             if connection.has_outgoing() && !seat.listed {
@@ -648,12 +658,12 @@ impl<M: ArenaMemory> Shard<M> {
 
     /// A request that gets no reply (acks=0) is done.
     pub(in crate::broker) fn reply_nothing(&mut self, to: &RequestId) {
-        self.figures.note_reply(to.api_key, to.begun_us, 0, &[]);
         if let Some(seat) = self.seats.get_mut(place(to.connection.index))
             && seat.generation == to.connection.generation
             && let Some(connection) = &mut seat.connection
         {
             let before = connection.held_bytes();
+            self.figures.note_reply(to.api_key, to.begun_us, 0, &[]);
             connection.answer_nothing(to.request);
             self.memory.change_replies(before, connection.held_bytes());
             if connection.has_outgoing() && !seat.listed {

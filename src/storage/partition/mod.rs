@@ -304,13 +304,6 @@ impl PartitionLog {
         self.segments.iter().map(|segment| segment.size).sum()
     }
 
-    /// Bytes that no segment file has yet.
-    #[must_use]
-    pub fn unwritten_bytes(&self) -> u64 {
-        let unfinished = self.segments.iter().rev().take_while(|segment| !segment.sealed);
-        unfinished.map(|segment| segment.size.saturating_sub(segment.written)).sum()
-    }
-
     /// Latest timestamp of a record and that record's offset; `None` if there is none.
     #[must_use]
     pub fn max_timestamp(&self) -> Option<(i64, Offset)> {

@@ -28,6 +28,8 @@ pub struct Appended {
     /// Set if the topic stamps batches with the time of the append.
     pub log_append_time: Option<i64>,
     pub log_start_offset: Offset,
+    /// It had been appended before, and is not again.
+    pub is_duplicate: bool,
 }
 
 /// A batch's header with what the broker assigns.
@@ -157,6 +159,7 @@ impl<M: ArenaMemory> ShardLog<M> {
                 // As Kafka answers, whoever stamped the batch.
                 log_append_time: Some(original.timestamp),
                 log_start_offset: partition.log_start_offset,
+                is_duplicate: true,
             }));
         }
         Ok(None)
@@ -308,7 +311,8 @@ impl<M: ArenaMemory> ShardLog<M> {
                 partition.producers.note(stored, now_ms, partition.flushed_offset);
             });
         }
-        Ok(Appended { base_offset: stored.base_offset, end_offset, log_append_time, log_start_offset })
+        let base_offset = stored.base_offset;
+        Ok(Appended { base_offset, end_offset, log_append_time, log_start_offset, is_duplicate: false })
     }
 
     fn push_data_frame(

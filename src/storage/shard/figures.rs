@@ -19,7 +19,7 @@ pub struct LogFigures {
     pub groups: u64,
     pub frames: u64,
     pub group_bytes: u64,
-    /// In memory and not yet in segment files: how far write-behind is behind.
+    /// Of chunks of which segment files have not everything: how far write-behind is behind.
     pub unwritten_bytes: u64,
     /// Appended since the last flush round began.
     pub unflushed_bytes: u64,
@@ -30,12 +30,11 @@ pub struct LogFigures {
 }
 
 impl<M: ArenaMemory> ShardLog<M> {
-    /// Looks at the partitions that have something to write, and at no others.
+    /// Looks at no partition.
     #[must_use]
     pub fn figures(&self) -> LogFigures {
         let (arena_free_bytes, arena_bytes) = self.arena_bytes();
         let (commit_log_used_bytes, commit_log_bytes) = self.commit_log_bytes();
-        let unwritten = |slot| self.partition(slot).map_or(0, super::PartitionLog::unwritten_bytes);
         LogFigures {
             partitions: wide(self.partitions.len()),
             failed_partitions: wide(self.failed.len()),
@@ -46,7 +45,7 @@ impl<M: ArenaMemory> ShardLog<M> {
             groups: self.commit.group_count(),
             frames: self.commit.frame_count(),
             group_bytes: self.commit.written_bytes(),
-            unwritten_bytes: self.holders.iter().map(|&slot| unwritten(slot)).sum(),
+            unwritten_bytes: arena_bytes.saturating_sub(arena_free_bytes).saturating_sub(self.clean_bytes),
             unflushed_bytes: self.unflushed_bytes,
             read_cache_bytes: self.cache.bytes(),
             open_segment_files: wide(self.open_count),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringlog::admin::page::{About, Figures, TOPICS_MAX, render};
+use ringlog::admin::page::{About, Figures, NamedTopics, TOPICS_MAX, render};
 use ringlog::broker::driver::{DeviceFigures, MemoryFigures, ShardFigures, ShardState, TurnFigures};
 use ringlog::broker::owner::partitions::TopicFigures;
 use ringlog::broker::shards::figures::RequestFigures;
@@ -28,11 +28,24 @@ fn shard(number: u16) -> ShardFigures {
 }
 
 fn page_of(shards: Vec<ShardFigures>, shard_count: usize) -> String {
+    let mut topics = NamedTopics::default();
+    topics.follow(&shards);
+    let silent_count = shard_count - shards.len();
+    page_with(shards, shard_count, silent_count, topics)
+}
+
+fn page_with(
+    shards: Vec<ShardFigures>,
+    shard_count: usize,
+    silent_count: usize,
+    topics: NamedTopics,
+) -> String {
     let listeners = vec!["127.0.0.1:9092".to_owned()];
     let about =
         About { version: "1.2.3", node_id: 7, listeners, memory_bytes_max: 1 << 30, started_ms: 1_500 };
     let process = ProcessFigures { cpu_seconds: 0.25, ..ProcessFigures::default() };
-    render(Arc::new(Figures { about, shards, shard_count, process })).expect("a string takes everything")
+    let figures = Figures { about, shards, shard_count, silent_count, topics, process };
+    render(Arc::new(figures)).expect("a string takes everything")
 }
 
 fn topic(name: &str) -> Arc<TopicImage> {
@@ -64,6 +77,7 @@ fn what_a_shard_has_told_stands_under_its_number() {
     told.log.arena_bytes = 4_096;
     told.log.arena_free_bytes = 1_096;
     told.turns.turns = 9;
+    told.requests.note_broken();
     let page = page_of(vec![told], 2);
     for line in [
         "ringlog_build{version=\"1.2.3\",node_id=\"7\"} 1",
@@ -80,6 +94,7 @@ fn what_a_shard_has_told_stands_under_its_number() {
         "ringlog_errors_total{shard=\"3\",api=\"Fetch\",error=\"OFFSET_OUT_OF_RANGE\"} 2",
         "ringlog_errors_total{shard=\"3\",api=\"Fetch\",error=\"-1000\"} 1",
         "ringlog_connections{shard=\"3\",listener=\"127.0.0.1:9092\"} 1",
+        "ringlog_connections_broken_total{shard=\"3\"} 1",
         "ringlog_turns_total{shard=\"3\"} 9",
         "ringlog_stalls_total{shard=\"3\",stage=\"messages\"} 0",
         "ringlog_memory_bytes{shard=\"3\",pool=\"arena\"} 3000",
@@ -89,20 +104,44 @@ fn what_a_shard_has_told_stands_under_its_number() {
     }
 }
 
+fn value_of<'p>(page: &'p str, name: &str) -> Option<&'p str> {
+    let start = format!("ringlog_topic_batches_in_total{{topic=\"{name}\"}} ");
+    page.lines().find_map(|line| line.strip_prefix(&start))
+}
+
 #[test]
-fn a_topic_is_the_sum_of_its_shards_and_topics_beyond_the_bound_are_one() {
+fn a_topic_is_the_sum_of_its_shards_and_only_so_many_have_series() {
     let figures = TopicFigures { batches_in: 1, ..TopicFigures::default() };
     let named = |number: usize| (topic(&format!("t{number:04}")), figures);
     let (mut first, mut second) = (shard(0), shard(1));
     first.topics = (0..TOPICS_MAX + 2).map(named).collect();
     second.topics = vec![named(0)];
     let page = page_of(vec![first, second], 2);
-    let of = |name: &str| {
-        let start = format!("ringlog_topic_batches_in_total{{topic=\"{name}\"}} ");
-        page.lines().find_map(|line| line.strip_prefix(&start)).map(str::to_owned)
+    assert_eq!(value_of(&page, "t0000"), Some("2"));
+    assert_eq!((value_of(&page, "t0999"), value_of(&page, "t1000")), (Some("1"), None));
+    assert_eq!(page.matches("ringlog_topic_batches_in_total{").count(), TOPICS_MAX);
+    assert!(page.contains("\nringlog_topics_without_series 2\n"), "{page}");
+}
+
+/// What counts must not go down: a topic does not lose its series to one whose name comes before its own.
+#[test]
+fn a_topic_that_has_series_keeps_them_until_it_is_gone() {
+    let figures = TopicFigures { batches_in: 1, ..TopicFigures::default() };
+    let with = |names: &[&str]| {
+        let mut one = shard(0);
+        let many = (2..=TOPICS_MAX).map(|number| format!("m{number:04}"));
+        let all = many.chain(names.iter().map(|&name| name.to_owned()));
+        one.topics = all.map(|name| (topic(&name), figures)).collect();
+        [one]
     };
-    assert_eq!(of("t0000").as_deref(), Some("2"));
-    assert_eq!(of("t0999").as_deref(), Some("1"));
-    assert_eq!((of("t1000"), of("").as_deref()), (None, Some("2")));
-    assert_eq!(page.matches("ringlog_topic_batches_in_total{").count(), TOPICS_MAX + 1);
+    let mut named = NamedTopics::default();
+    let mut seen = |shards: [ShardFigures; 1], name: &str| {
+        named.follow(&shards);
+        let page = page_with(shards.to_vec(), 1, 0, named.clone());
+        value_of(&page, name).is_some()
+    };
+    assert!(seen(with(&["z"]), "z"));
+    assert!(seen(with(&["a", "z"]), "z"));
+    assert!(!seen(with(&["a", "z"]), "a"), "there is no room for it");
+    assert!(seen(with(&["a"]), "a"));
 }

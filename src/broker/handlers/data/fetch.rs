@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::broker::purgatory::fetch::{FetchOutcome, FetchPart, FetchTopicPart, PendingFetch, Waited};
 use crate::broker::shards::{RequestId, Shard};
 use crate::model::error_code::ErrorCode;
+use crate::model::number::wide;
 use crate::model::{Offset, TopicId};
 use crate::protocol::kafka::Records;
 use crate::protocol::kafka::messages::fetch::{
@@ -182,14 +183,25 @@ const fn replica_of(request: &FetchRequest<'_>) -> i32 {
     if request.replica_id >= 0 { request.replica_id } else { request.replica_state.replica_id }
 }
 
+fn records_bytes(records: Option<&Records<'_>>) -> u64 {
+    match records {
+        Some(Records::External { bytes }) => wide(*bytes),
+        _ => 0,
+    }
+}
+
 /// Every part has its outcome.
 pub fn answer<M: ArenaMemory>(shard: &mut Shard<M>, fetch: &PendingFetch, outcome: FetchOutcome) {
     let mut rows = outcome.parts.into_iter();
-    let responses = fetch.topics.iter().map(|topic| FetchableTopicResponse {
-        topic: &topic.name,
-        topic_id: topic.id,
-        partitions: rows.by_ref().take(topic.parts.len()).collect(),
-    });
-    let response = FetchResponse { responses: responses.collect(), ..FetchResponse::default() };
+    let mut responses = Vec::with_capacity(fetch.topics.len());
+    for topic in &fetch.topics {
+        let partitions: Vec<PartitionData<'_>> = rows.by_ref().take(topic.parts.len()).collect();
+        let bytes: u64 = partitions.iter().map(|part| records_bytes(part.records.as_ref())).sum();
+        if let Some(known) = topic.known.filter(|_| bytes > 0) {
+            shard.count_fetched(known, bytes);
+        }
+        responses.push(FetchableTopicResponse { topic: &topic.name, topic_id: topic.id, partitions });
+    }
+    let response = FetchResponse { responses, ..FetchResponse::default() };
     shard.reply(&fetch.request, &response, outcome.pieces);
 }

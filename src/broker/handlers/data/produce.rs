@@ -252,7 +252,9 @@ pub fn answer<M: ArenaMemory>(shard: &mut Shard<M>, append: Box<Append>) {
         shard.reply_with(&append.request, |writer| encode(&append, writer, version), Vec::new());
     } else if append.parts.iter().any(|part| !part.error.is_none()) {
         // A client that waits for no answer learns of an error by losing its connection, as with Kafka.
-        shard.break_off(append.request.connection);
+        let errors = append.parts.iter().map(|part| part.error).filter(|error| !error.is_none());
+        let errors: Vec<(i16, u64)> = errors.map(|error| (error.code(), 1)).collect();
+        shard.break_off(&append.request, &errors);
     } else {
         shard.reply_nothing(&append.request);
     }

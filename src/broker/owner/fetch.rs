@@ -113,7 +113,10 @@ fn answer<M: ArenaMemory>(
     gathered: Gathered,
 ) {
     let pieces = owner.lend(gathered.pieces);
-    let ends = gathered.urgent || fetch.bytes_min == 0 || owner.now.steady_ms >= fetch.deadline_ms;
+    // Where replies hold so much that this one could not have enough, asking again would be answered the same.
+    let is_cut_short = gathered.bytes_max < fetch.bytes_min;
+    let is_late = owner.now.steady_ms >= fetch.deadline_ms;
+    let ends = gathered.urgent || is_cut_short || fetch.bytes_min == 0 || is_late;
     let outcome = FetchOutcome { parts, pieces, bytes: gathered.bytes, ends };
     owner.answers.push_back(Answer::Fetched(fetch, outcome));
 }

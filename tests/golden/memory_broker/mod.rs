@@ -48,6 +48,9 @@ const START_MS: i64 = 1_700_000_000_000;
 /// Turns of the shard that an answer is waited for.
 const WAITS_MAX: usize = 5_000;
 
+/// Rounds of messages between shards that something is settled after.
+const ROUNDS_MAX: usize = 10_000;
+
 /// See the module.
 pub struct MemoryBroker {
     shard: Shard<SharedMemory>,
@@ -209,6 +212,13 @@ impl MemoryBroker {
         self.shard.is_detached()
     }
 
+    /// The number of the shard that has the partition.
+    pub fn owner_of(&self, topic: &str, partition: i32) -> u16 {
+        let count = u16::try_from(self.others.len() + 1).expect("few");
+        let id = self.state.image().topic(topic).expect("it is there").id;
+        (0..count).find(|&number| ShardPlace { number, count }.owns(id, partition)).expect("somebody has it")
+    }
+
     /// Whether the broker has closed the connection.
     pub const fn is_closed(&self) -> bool {
         self.closed
@@ -241,13 +251,14 @@ impl MemoryBroker {
 
     /// Carries on until nothing is left to do at this time.
     fn settle(&mut self) {
-        loop {
+        for _ in 0..ROUNDS_MAX {
             self.proceed();
             self.others.iter_mut().for_each(Self::proceed);
             if !self.exchange() {
                 return;
             }
         }
+        panic!("the shards ask each other for ever");
     }
 
     /// Carries the shards' messages to each other. False: there were none.

@@ -2,7 +2,7 @@
 
 use super::MemoryBroker;
 use super::fetches::append;
-use super::slow_reads::{NAME, fetch, large};
+use super::slow_reads::{NAME, fetch, fetch_all, large};
 use crate::script::batches::packed;
 use crate::script::{Broker as _, Script};
 use ringlog::protocol::records::Codec;
@@ -61,6 +61,28 @@ fn a_shard_is_not_detached_while_its_clients_hold_the_memory_of_another() {
         broker.reconnect();
         assert!(broker.is_detached(), "partition {partition}");
     }
+}
+
+/// Each shard has something, and may not give more: what they have is the answer, since asking again would be answered the same.
+#[test]
+fn shards_that_may_not_give_enough_are_not_asked_again_and_again() {
+    // So many that replies may hold a little more, and less than a batch.
+    const HELD: usize = 19;
+    let mut broker = broker_with_topic();
+    let of = |number: u16| (0..PARTITIONS).find(|&partition| broker.owner_of(NAME, partition) == number);
+    let pair = [of(0).expect("each has some"), of(1).expect("each has some")];
+    for partition in pair {
+        append(&mut broker, NAME, u64::from(partition.unsigned_abs()), &large());
+    }
+    while broker.answer_now().is_some() {}
+    broker.read_replies(false);
+    for _ in 0..HELD {
+        pair.into_iter().for_each(|partition| fetch(&mut broker, partition, 0));
+    }
+    broker.join();
+    fetch_all(&mut broker, NAME, &pair, 300_000);
+    broker.read_replies(true);
+    assert_eq!(std::iter::from_fn(|| broker.answer_now()).count(), 2 * HELD + 1);
 }
 
 /// No other request of the client comes that would find it out.

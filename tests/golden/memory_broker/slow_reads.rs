@@ -31,14 +31,25 @@ pub fn fetch(broker: &mut MemoryBroker, partition: i32, fetch_offset: i64) {
 
 /// A fetch of up to a megabyte of one partition that waits up to a minute for `min_bytes`.
 pub fn fetch_from(broker: &mut MemoryBroker, topic: &str, partition: i32, fetch_offset: i64, min_bytes: i32) {
-    let partitions = vec![FetchPartition {
+    fetch_parts(broker, topic, &[(partition, fetch_offset)], min_bytes);
+}
+
+/// The same of several partitions from their starts on.
+pub fn fetch_all(broker: &mut MemoryBroker, topic: &str, partitions: &[i32], min_bytes: i32) {
+    let parts: Vec<(i32, i64)> = partitions.iter().map(|&partition| (partition, 0)).collect();
+    fetch_parts(broker, topic, &parts, min_bytes);
+}
+
+fn fetch_parts(broker: &mut MemoryBroker, topic: &str, parts: &[(i32, i64)], min_bytes: i32) {
+    let part = |&(partition, fetch_offset): &(i32, i64)| FetchPartition {
         partition,
         fetch_offset,
         current_leader_epoch: -1,
         last_fetched_epoch: -1,
         partition_max_bytes: 1 << 20,
         ..FetchPartition::default()
-    }];
+    };
+    let partitions = parts.iter().map(part).collect();
     let topics = vec![FetchTopic { topic, partitions, ..FetchTopic::default() }];
     broker.send(&frame(&FetchRequest {
         max_wait_ms: 60_000,

@@ -1,8 +1,8 @@
 //! The listener of health and metrics: HTTP/1.1, one request to a connection.
 //!
 //! Lives: one thread for all of it, beside the shards and the control thread, so that it answers while the latter is in a flush
-//! or recovers, and before the broker serves. Connections are few and short: more than [`CONNECTIONS_MAX`] wait, and none lives longer
-//! than [`CONNECTION_TIME_MAX`], whatever its client does. However many ask, each shard is asked once a second at most.
+//! or recovers, and before the broker serves. Connections are few and short: more than 32 wait, and none lives longer
+//! than 5 s, whatever its client does. However many ask, each shard is asked once a second at most.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

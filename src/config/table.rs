@@ -242,14 +242,14 @@ settings! {
             honoured_by: "storage: commit log",
         }
         shard_cores: ShardCores = "shard.cores" {
-            meaning: "How many shards there are, or on which CPUs; each needs 32 MiB of memory.bytes. auto: one, on the \
-                first CPU that the process may use, until the gain of several is measured.",
+            meaning: "How many shards there are, or on which CPUs; each needs 32 MiB of memory.bytes. auto: one on each CPU that the \
+                process may use, but for one CPU if there are four or more, as far as memory.bytes goes.",
             kind: Kind::Text {
                 kafka_type: KafkaType::String,
                 form: "auto, a count, or CPUs such as 0,2-5 (one alone: 3-3)",
             },
             default: DefaultValue::Text("auto"),
-            reason: "only the operator knows which cores are isolated",
+            reason: "every core that it is given; only the operator knows which are isolated",
             honoured_by: "runtime: pinning",
         }
         shard_idle: ShardIdle = "shard.idle" {

@@ -57,6 +57,8 @@ const GATHERED_SHARE: usize = 16;
 const MAIL_MAX: usize = 65_536;
 /// Jobs that may wait for a worker lane.
 const JOBS_MAX: usize = 4_096;
+/// With so many CPUs, one is not worth a shard as much as being free for the control thread, the workers and the kernel's.
+const CPUS_TO_LEAVE_ONE: usize = 4;
 /// Starts that a damaged metadata log may have forgotten.
 const STARTS_LOST_MAX: u64 = 1_000;
 
@@ -181,12 +183,19 @@ fn register_later_start(controller: &mut Controller<RealDisk>, last: u64) -> Res
     Err(Error::MetadataLost { last })
 }
 
+/// How many shards there are of themselves: one for each CPU; where there are four or more, or shards never sleep, one is left to all
+/// else. No more than `memory.bytes` has room for.
+fn auto_count(cpu_count: usize, spins: bool, config: &BrokerConfig) -> usize {
+    let leaves_one = cpu_count >= CPUS_TO_LEAVE_ONE || spins;
+    cpu_count.saturating_sub(usize::from(leaves_one)).clamp(1, config.shard_count_max())
+}
+
 /// The CPU of each shard: those that are named, else of those that the process may use.
 fn choose_cpus(config: &BrokerConfig) -> Result<Vec<Cpu>, Error> {
     let allowed = thread::process_cpus()?;
     let spins = config.shard_idle == ShardIdle::Spin;
     let cpus: Vec<Cpu> = match &config.shard_cores {
-        ShardCores::Auto => allowed.first().copied().into_iter().collect(),
+        ShardCores::Auto => allowed.iter().take(auto_count(allowed.len(), spins, config)).copied().collect(),
         ShardCores::Count(count) => allowed.iter().cycle().take(usize::from(*count)).copied().collect(),
         ShardCores::Cpus(wanted) => {
             let find = |&wanted: &u16| {
@@ -407,5 +416,25 @@ impl Seed<Arc<Mapping>> {
             turns: TurnFigures::default(),
         };
         shard_loop.run()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Machine;
+
+    #[test]
+    fn there_is_a_shard_for_each_cpu_but_one_and_none_without_memory() {
+        let config = |memory_bytes: u64| {
+            let machine = Machine { memory_bytes: 8 << 30, cpu_count: 8 };
+            let settings = format!("memory.bytes={memory_bytes}");
+            BrokerConfig::load(Some(&settings), &[], machine).unwrap()
+        };
+        let (small, large) = (config(128 << 20), config(1 << 30));
+        let counts = |spins| [1, 2, 3, 4, 8, 64].map(|cpus| auto_count(cpus, spins, &large));
+        assert_eq!(counts(false), [1, 2, 3, 3, 7, 32]);
+        assert_eq!(counts(true), [1, 1, 2, 3, 7, 32]);
+        assert_eq!(auto_count(8, false, &small), 4);
     }
 }

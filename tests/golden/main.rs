@@ -114,6 +114,19 @@ fn conversations_with_several_shards() {
     }
 }
 
+/// Nor how full the queues between them are, or who comes first.
+#[test]
+fn conversations_with_shards_whose_queues_are_full() {
+    for &(name, talk) in script::ALL {
+        for seed in 0..10 {
+            let settings = "num.partitions=4\nnode.id=0\n";
+            let mut broker = memory_broker::MemoryBroker::of_many_in_a_tight_mesh(settings, 4, seed);
+            let blocks = script::Script::run(&mut broker, talk);
+            hold(&format!("{name}.txt"), &transcript::transcript(&blocks));
+        }
+    }
+}
+
 /// The same with a broker of other settings.
 #[test]
 fn conversations_under_other_settings() {

@@ -36,6 +36,20 @@ pub fn append(broker: &mut MemoryBroker, name: &str, partition: u64, records: &[
     }));
 }
 
+/// An append of the same to each of these partitions, which is answered; to be sent.
+pub fn produce_frame(name: &str, partitions: &[i32], records: &[u8]) -> Vec<u8> {
+    let part = |&index: &i32| PartitionProduceData { index, records: Some(Records::Inline(records)) };
+    let partition_data: Vec<_> = partitions.iter().map(part).collect();
+    let topic =
+        TopicProduceData { name, partition_data: partition_data.into(), ..TopicProduceData::default() };
+    frame(&ProduceRequest {
+        acks: -1,
+        timeout_ms: 5_000,
+        topic_data: [topic].into(),
+        ..ProduceRequest::default()
+    })
+}
+
 /// Waits up to a minute for `bytes_min` of all partitions from their starts on, with so much of each.
 fn fetch(broker: &mut MemoryBroker, bytes_min: usize, partition_bytes_max: usize) {
     let partitions = (0..PARTITIONS).map(|partition| FetchPartition {

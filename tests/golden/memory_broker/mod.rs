@@ -14,6 +14,7 @@ mod several_shards;
 mod slow_reads;
 mod stops;
 mod storage_errors;
+mod tight_mesh;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::tight_mesh::TightMesh;
 use crate::script::Broker;
 use ringlog::broker::connection::OutPiece;
 use ringlog::broker::connection::frames::Inbound;
@@ -83,6 +85,8 @@ pub struct MemoryBroker {
     holds_removals: bool,
     /// The other shards, which have no connections: from number 1 on.
     others: Vec<Self>,
+    /// Messages between them go by it; without one, at once.
+    mesh: Option<TightMesh>,
 }
 
 impl MemoryBroker {
@@ -99,6 +103,18 @@ impl MemoryBroker {
         let mut first = shards.remove(0);
         first.others = shards;
         first
+    }
+
+    /// The same whose queues between shards have room for hardly anything.
+    pub fn of_many_in_a_tight_mesh(settings: &str, count: u16, seed: u64) -> Self {
+        let mut broker = Self::of_many(settings, count);
+        broker.mesh = Some(TightMesh::new(usize::from(count), seed));
+        broker
+    }
+
+    /// How often a message between shards has found its queue full.
+    pub fn refused_messages(&self) -> usize {
+        self.mesh.as_ref().map_or(0, TightMesh::refused)
     }
 
     /// One shard with a storage that is set up so.
@@ -153,6 +169,7 @@ impl MemoryBroker {
             held_reads: None,
             holds_removals: false,
             others: Vec::new(),
+            mesh: None,
         }
     }
 
@@ -269,6 +286,10 @@ impl MemoryBroker {
         for (from, shard) in (0..).zip(shards) {
             messages
                 .extend(std::iter::from_fn(|| shard.poll_message()).map(|(to, message)| (from, to, message)));
+        }
+        if let Some(mesh) = &mut self.mesh {
+            mesh.send(messages);
+            messages = mesh.take();
         }
         let is_busy = !messages.is_empty();
         for (from, to, message) in messages {

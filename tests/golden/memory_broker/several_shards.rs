@@ -1,8 +1,8 @@
 //! What connections of one shard hold of another's memory, and what they hear of it.
 
 use super::MemoryBroker;
-use super::fetches::append;
-use super::slow_reads::{NAME, fetch, fetch_all, large};
+use super::fetches::{append, produce_frame};
+use super::slow_reads::{NAME, fetch, fetch_all, fetch_frame, large};
 use crate::script::batches::packed;
 use crate::script::{Broker as _, Script};
 use ringlog::protocol::records::Codec;
@@ -95,5 +95,28 @@ fn an_error_without_an_answer_closes_the_connection_whichever_shard_has_found_it
         assert!(!broker.is_closed());
         append(&mut broker, NAME, partition, &packed(Codec::None, &[TOO_LATE_MS], b"too late"));
         assert!(broker.is_closed(), "partition {partition}");
+    }
+}
+
+/// Hundreds of requests at once over queues that hold two messages: each is answered, in order, whoever comes first.
+#[test]
+fn full_queues_everywhere_keep_nothing_from_being_done() {
+    const SHARDS: u16 = 5;
+    const REQUESTS: usize = 300;
+    for seed in 0..20 {
+        let mut broker = MemoryBroker::of_many_in_a_tight_mesh("node.id=0\n", SHARDS, seed);
+        Script::run(&mut broker, |script| assert_eq!(script.topic("slow", PARTITIONS, &[]), NAME));
+        let records = packed(Codec::None, &[1_000], b"small");
+        let all: Vec<i32> = (0..PARTITIONS).collect();
+        let frames: Vec<Vec<u8>> = (0..REQUESTS)
+            .map(|number| match number % 3 {
+                0 => produce_frame(NAME, &all, &records),
+                1 => fetch_frame(NAME, &all.iter().map(|&partition| (partition, 0)).collect::<Vec<_>>(), 1),
+                _ => produce_frame(NAME, &all[number % all.len()..][..1], &records),
+            })
+            .collect();
+        broker.send_together(&frames);
+        assert_eq!(std::iter::from_fn(|| broker.answer_now()).count(), REQUESTS, "seed {seed}");
+        assert!(broker.refused_messages() > REQUESTS, "the queues were never full: seed {seed}");
     }
 }

@@ -41,6 +41,11 @@ pub fn fetch_all(broker: &mut MemoryBroker, topic: &str, partitions: &[i32], min
 }
 
 fn fetch_parts(broker: &mut MemoryBroker, topic: &str, parts: &[(i32, i64)], min_bytes: i32) {
+    broker.send(&fetch_frame(topic, parts, min_bytes));
+}
+
+/// The same, to be sent.
+pub fn fetch_frame(topic: &str, parts: &[(i32, i64)], min_bytes: i32) -> Vec<u8> {
     let part = |&(partition, fetch_offset): &(i32, i64)| FetchPartition {
         partition,
         fetch_offset,
@@ -51,13 +56,13 @@ fn fetch_parts(broker: &mut MemoryBroker, topic: &str, parts: &[(i32, i64)], min
     };
     let partitions = parts.iter().map(part).collect();
     let topics = vec![FetchTopic { topic, partitions, ..FetchTopic::default() }];
-    broker.send(&frame(&FetchRequest {
+    frame(&FetchRequest {
         max_wait_ms: 60_000,
         min_bytes,
         max_bytes: 1 << 20,
         topics,
         ..FetchRequest::default()
-    }));
+    })
 }
 
 /// Two large batches on disk, no more in memory, and a disk that takes its time.

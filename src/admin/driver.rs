@@ -223,6 +223,8 @@ struct Serving {
 #[derive(Debug, Default)]
 struct Told {
     at: Option<Instant>,
+    /// Of a broker that served.
+    has_served: bool,
     /// The last word of each shard, by number.
     shards: BTreeMap<u16, ShardFigures>,
     topics: NamedTopics,
@@ -267,7 +269,8 @@ async fn fresh(site: &Arc<Site>) -> Option<(Bytes, String)> {
     let site = Arc::clone(site);
     let asked = tokio::spawn(async move {
         let mut told = Arc::clone(&site.told).lock_owned().await;
-        if told.at.is_none_or(|at| at.elapsed() >= FRESH_TIME) {
+        let is_old = told.at.is_none_or(|at| at.elapsed() >= FRESH_TIME);
+        if is_old || site.serving.get().is_some() != told.has_served {
             told.refresh(&site).await;
         }
         (told.page.clone(), told.troubles.clone())
@@ -314,6 +317,7 @@ impl Told {
         };
         self.page = render(Arc::new(figures)).map(Bytes::from).unwrap_or_default();
         self.at = Some(Instant::now());
+        self.has_served = serving.is_some();
     }
 
     /// Keeps what the shards say that answer in time. Returns those that do not.

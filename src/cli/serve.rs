@@ -58,6 +58,9 @@ fn run_broker(config: BrokerConfig) -> Result<(), Error> {
         Err(error) => tracing::error!(%error, "no health and metrics"),
     };
     let announce = |config: &BrokerConfig, started: &driver::Started, watch: driver::Watch| {
+        if let Some(admin) = admin.get() {
+            admin.begin_watching(banner::addresses(config, &started.ports), watch);
+        }
         let shown = banner::Started {
             ports: &started.ports,
             cpus: &started.cpus,
@@ -67,9 +70,6 @@ fn run_broker(config: BrokerConfig) -> Result<(), Error> {
         let lines = banner::banner(config, &shown);
         // On the terminal or in a pipe that is gone: the broker serves either way.
         let _ = std::io::stdout().write_all(lines.as_bytes()).and_then(|()| std::io::stdout().flush());
-        if let Some(admin) = admin.get() {
-            admin.begin_watching(banner::addresses(config, &started.ports), watch);
-        }
     };
     Ok(driver::serve(config, start_admin, announce)?)
 }

@@ -11,6 +11,11 @@ use crate::model::number::wide;
 
 /// Part of `memory.bytes` that a shard needs at least. Unit: bytes.
 const SHARD_MEMORY_BYTES_MIN: usize = 32 << 20;
+/// Part of `arena.bytes` that a shard needs at least, and has where nobody says how many shards there are. Unit: bytes.
+const SHARD_ARENA_BYTES_MIN: usize = 2 << 20;
+const SHARD_ARENA_BYTES_OF_CHOICE: usize = 8 << 20;
+/// What a shard may take for requests is not divided further. Unit: bytes.
+const SHARD_REQUEST_BYTES_MIN: u64 = 1 << 20;
 /// Part of `memory.bytes` that producer state may take.
 const PRODUCERS_SHARE: usize = 16;
 
@@ -66,10 +71,22 @@ impl BrokerConfig {
             .saturating_sub(self.producers_max() * PRODUCER_BYTES)
     }
 
-    /// How many shards `memory.bytes` has room for.
+    /// How many shards `memory.bytes` and `arena.bytes` have room for: a batch of the largest size fits into each one's part of the
+    /// arena.
     #[must_use]
     pub fn shard_count_max(&self) -> usize {
-        (self.memory_bytes / SHARD_MEMORY_BYTES_MIN).max(1)
+        self.shard_count_for(self.topic_defaults.max_message_bytes / 4 * 5)
+    }
+
+    /// How many there are where nobody says how many: a few of the largest batches fit into each one's part.
+    #[must_use]
+    pub fn shard_count_of_choice(&self) -> usize {
+        self.shard_count_for(SHARD_ARENA_BYTES_OF_CHOICE.max(self.topic_defaults.max_message_bytes * 2))
+    }
+
+    fn shard_count_for(&self, arena_bytes: usize) -> usize {
+        let arenas = self.arena_bytes / arena_bytes.max(SHARD_ARENA_BYTES_MIN);
+        (self.memory_bytes / SHARD_MEMORY_BYTES_MIN).min(arenas).max(1)
     }
 
     /// What one of `count` shards may take of what is the broker's as a whole.
@@ -84,7 +101,9 @@ impl BrokerConfig {
             // Two files each, however little that is.
             commit_log_bytes_max: (self.commit_log_bytes_max / wide(count))
                 .max(self.commit_log_file_bytes * 2),
-            queued_max_request_bytes: self.queued_max_request_bytes.map(|bytes| bytes / wide(count)),
+            queued_max_request_bytes: self
+                .queued_max_request_bytes
+                .map(|bytes| (bytes / wide(count)).max(SHARD_REQUEST_BYTES_MIN.min(bytes))),
             ..self.clone()
         }
     }

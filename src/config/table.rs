@@ -242,8 +242,8 @@ settings! {
             honoured_by: "storage: commit log",
         }
         shard_cores: ShardCores = "shard.cores" {
-            meaning: "How many shards there are, or on which CPUs; each needs 32 MiB of memory.bytes. auto: one on each CPU that the \
-                process may use, but for one CPU if there are four or more, as far as memory.bytes goes.",
+            meaning: "How many shards there are, or on which CPUs; each needs 32 MiB of memory.bytes and 2 MiB of arena.bytes. auto: one on each CPU that the \
+                process may use, but for one CPU if there are four or more, as far as memory.bytes and arena.bytes (8 MiB each) go.",
             kind: Kind::Text {
                 kafka_type: KafkaType::String,
                 form: "auto, a count, or CPUs such as 0,2-5 (one alone: 3-3)",

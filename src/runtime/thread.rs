@@ -28,6 +28,12 @@ pub fn process_cpus() -> Result<Vec<Cpu>> {
     cpus_of(unsafe { libc::getpid() })
 }
 
+/// How many threads run at the same time: the processors that the process was given, and no more than a container's quota is worth.
+#[must_use]
+pub fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 fn cpus_of(thread: libc::pid_t) -> Result<Vec<Cpu>> {
     let mut set = empty_set();
     // SAFETY: `set` is writable memory of the stated size.

@@ -22,9 +22,10 @@ pub enum Error {
     #[error("CPU {wanted} (shard.cores) is not one that this process may use")]
     CpuNotAllowed { wanted: u16 },
     #[error(
-        "{count} shards (shard.cores), but memory.bytes = {memory_bytes} is enough for {count_max}; give it more, or fewer shards"
+        "{count} shards (shard.cores), but memory.bytes = {memory_bytes} and arena.bytes = {arena_bytes} are enough for {count_max}; give \
+         them more, or fewer shards"
     )]
-    TooManyShards { count: usize, count_max: usize, memory_bytes: usize },
+    TooManyShards { count: usize, count_max: usize, memory_bytes: usize, arena_bytes: usize },
     #[error(
         "{count} spinning shards would leave the control thread no CPU; give them fewer (shard.cores), or shard.idle = park"
     )]

@@ -182,8 +182,11 @@ impl Watch {
     pub fn ask(&self, with_partitions: bool, tell: impl FnOnce(Box<ShardFigures>) + Clone + Send + 'static) {
         for (mail, is_asked) in &self.shards {
             if !is_asked.swap(true, Ordering::AcqRel) {
-                let (tell, is_asked) = (Box::new(tell.clone()), Arc::clone(is_asked));
-                let _ = mail.send(ToShard::Describe { with_partitions, tell, is_asked });
+                let (tell, to_clear) = (Box::new(tell.clone()), Arc::clone(is_asked));
+                let question = ToShard::Describe { with_partitions, tell, is_asked: to_clear };
+                if mail.send(question).is_err() {
+                    is_asked.store(false, Ordering::Release);
+                }
             }
         }
     }

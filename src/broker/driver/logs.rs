@@ -38,7 +38,9 @@ const ARENA_PATH_FILE: &str = "arena.path";
 const PATH_BYTES_MAX: usize = 4_096;
 
 /// Open files for everything that is neither a segment nor a connection of a client: health and metrics have up to 40 of them.
-const OTHER_FILES: u64 = 112;
+const OTHER_FILES: u64 = 104;
+/// And for each shard: its ring, its waker, its arena, the first files of its commit log.
+const SHARD_FILES: u64 = 8;
 
 /// What the lives of the shards' logs have in common.
 pub(super) struct Lives {
@@ -237,7 +239,8 @@ impl Life {
     /// How many files connections may be.
     pub(super) fn open_files_for_clients(&self) -> u64 {
         let of_all = self.segment_files() * u64::from(self.place.count);
-        self.open_files.saturating_sub(of_all).saturating_sub(OTHER_FILES).max(1)
+        let others = OTHER_FILES + SHARD_FILES * u64::from(self.place.count);
+        self.open_files.saturating_sub(of_all).saturating_sub(others).max(1)
     }
 
     fn segment_files(&self) -> u64 {

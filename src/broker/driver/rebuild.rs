@@ -53,7 +53,7 @@ enum Step {
     /// Operations end, replies leave. `is_told`: the control thread knows that they have.
     Draining { deadline_ms: i64, is_told: bool },
     /// All shards are ready to give their memory away.
-    HandingOver,
+    HandingOver { deadline_ms: i64 },
 }
 
 impl Rebuild {
@@ -72,7 +72,7 @@ impl Rebuild {
 
     /// Whether no storage operation may be started any more.
     pub(super) const fn is_draining(&self) -> bool {
-        matches!(self.step, Step::Draining { .. } | Step::HandingOver)
+        matches!(self.step, Step::Draining { .. } | Step::HandingOver { .. })
     }
 
     /// Whether [`ShardLoop::proceed_rebuild`] has something to look at. `failed`: the log has.
@@ -88,7 +88,7 @@ impl Rebuild {
         match self.step {
             Step::Idle if failed || self.has_failed => self.not_before_ms,
             Step::Idle if self.wanted_bytes > 0 => self.next_look_ms.max(self.not_before_ms),
-            Step::Draining { deadline_ms, .. } => deadline_ms,
+            Step::Draining { deadline_ms, .. } | Step::HandingOver { deadline_ms } => deadline_ms,
             _ => i64::MAX,
         }
     }
@@ -110,8 +110,8 @@ impl Rebuild {
     }
 
     /// All shards have come to rest.
-    pub(super) const fn handle_hand_over(&mut self) {
-        self.step = Step::HandingOver;
+    pub(super) const fn handle_hand_over(&mut self, now_ms: i64) {
+        self.step = Step::HandingOver { deadline_ms: now_ms.saturating_add(DETACH_MS_MAX) };
     }
 
     /// Whether a log that waits for room to be recovered is to be tried again.
@@ -170,13 +170,19 @@ impl ShardLoop {
                     self.close_clients();
                     self.now_ms.saturating_add(DETACH_MS_MAX)
                 } else {
-                    deadline_ms
+                    // What a client here has been lent since by another shard may have undone it.
+                    deadline_ms.min(self.now_ms.saturating_add(DETACH_MS_MAX))
                 };
                 self.rebuild.step = Step::Draining { deadline_ms, is_told: is_told || is_due };
             }
-            Step::HandingOver => {
+            Step::HandingOver { deadline_ms } => {
                 if self.drain() {
                     return self.begin_anew();
+                }
+                if self.now_ms >= deadline_ms {
+                    self.close_clients();
+                    let deadline_ms = self.now_ms.saturating_add(DETACH_MS_MAX);
+                    self.rebuild.step = Step::HandingOver { deadline_ms };
                 }
             }
         }

@@ -300,7 +300,10 @@ impl ShardLoop {
             self.with_client(id, Client::feed);
             has_fed = true;
         }
-        let is_wanting = !self.waiting.is_empty() || !self.held_up.is_empty() || self.shard.is_pressed();
+        let is_wanting = !self.waiting.is_empty()
+            || !self.held_up.is_empty()
+            || self.shard.is_pressed()
+            || self.frames.keeps_others_waiting(self.now_ms);
         if !is_wanting && !self.shard.has_stalled() {
             self.next_relief_ms = i64::MAX;
         } else if self.next_relief_ms == i64::MAX {
@@ -434,7 +437,7 @@ impl ShardLoop {
                 tell(Box::new(self.describe(with_partitions)));
             }
             ToShard::BeginAnew(granted) => self.rebuild.handle_granted(granted, self.now_ms),
-            ToShard::HandOver => self.rebuild.handle_hand_over(),
+            ToShard::HandOver => self.rebuild.handle_hand_over(self.now_ms),
         }
     }
 
@@ -539,7 +542,13 @@ impl ShardLoop {
         let stop = self.stop_deadline_ms.map_or(i64::MAX, |_| self.now_ms.saturating_add(20));
         let unsent = if self.unsent.is_empty() { i64::MAX } else { self.now_ms.saturating_add(5) };
         let waits_for_others = !self.waiting.is_empty() && self.life.place.count > 1;
-        let lone = if waits_for_others { self.now_ms.saturating_add(LONE_LOOK_MS) } else { i64::MAX };
+        // Nothing else tells who has the lone buffer that somebody wants it.
+        let may_be_wanted = self.frames.holds_lone() && self.life.place.count > 1;
+        let lone = match (waits_for_others, may_be_wanted) {
+            (true, _) => self.now_ms.saturating_add(LONE_LOOK_MS),
+            (false, true) => self.now_ms.saturating_add(RELIEF_INTERVAL_MS),
+            (false, false) => i64::MAX,
+        };
         let rebuild = self.rebuild.next_deadline_ms(self.shard.must_begin_anew());
         let deadline = self
             .shard

@@ -14,7 +14,7 @@ use super::Error;
 use super::control::{FromShard, ToShard};
 use super::disk::{Storage, TaskResult};
 use super::figures::{TurnFigures, now_us};
-use super::frames::FrameBuffers;
+use super::frames::{FrameBuffers, LoneFrame};
 use super::logs::{Life, Lives};
 use super::peers::{Peers, ToPeer, Together};
 use super::rebuild::Rebuild;
@@ -32,7 +32,7 @@ use crate::model::number::wide;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::disk::RealDisk;
 use crate::runtime::mailbox::{Sender, mailbox};
-use crate::runtime::memory::{Account, Arena, Mapping};
+use crate::runtime::memory::{Arena, Mapping};
 use crate::runtime::mesh::{self, QUEUE_MESSAGES, mesh};
 use crate::runtime::net::{Listener, resolve};
 use crate::runtime::preflight::{self, DirectoryLock};
@@ -184,10 +184,10 @@ fn register_later_start(controller: &mut Controller<RealDisk>, last: u64) -> Res
 }
 
 /// How many shards there are of themselves: one for each CPU; where there are four or more, or shards never sleep, one is left to all
-/// else. No more than `memory.bytes` has room for.
+/// else. No more than `memory.bytes` and `arena.bytes` have room for.
 fn auto_count(cpu_count: usize, spins: bool, config: &BrokerConfig) -> usize {
     let leaves_one = cpu_count >= CPUS_TO_LEAVE_ONE || spins;
-    cpu_count.saturating_sub(usize::from(leaves_one)).clamp(1, config.shard_count_max())
+    cpu_count.saturating_sub(usize::from(leaves_one)).clamp(1, config.shard_count_of_choice())
 }
 
 /// The CPU of each shard: those that are named, else of those that the process may use.
@@ -195,7 +195,10 @@ fn choose_cpus(config: &BrokerConfig) -> Result<Vec<Cpu>, Error> {
     let allowed = thread::process_cpus()?;
     let spins = config.shard_idle == ShardIdle::Spin;
     let cpus: Vec<Cpu> = match &config.shard_cores {
-        ShardCores::Auto => allowed.iter().take(auto_count(allowed.len(), spins, config)).copied().collect(),
+        ShardCores::Auto => {
+            let count = allowed.len().min(thread::parallelism());
+            allowed.iter().take(auto_count(count, spins, config)).copied().collect()
+        }
         ShardCores::Count(count) => allowed.iter().cycle().take(usize::from(*count)).copied().collect(),
         ShardCores::Cpus(wanted) => {
             let find = |&wanted: &u16| {
@@ -206,7 +209,8 @@ fn choose_cpus(config: &BrokerConfig) -> Result<Vec<Cpu>, Error> {
     };
     let (count, count_max) = (cpus.len(), config.shard_count_max());
     if count > count_max {
-        return Err(Error::TooManyShards { count, count_max, memory_bytes: config.memory_bytes });
+        let (memory_bytes, arena_bytes) = (config.memory_bytes, config.arena_bytes);
+        return Err(Error::TooManyShards { count, count_max, memory_bytes, arena_bytes });
     }
     if count > allowed.len() {
         tracing::warn!(
@@ -298,7 +302,7 @@ pub(super) fn start_shards(
     let parts = std::mem::take(&mut prepared.parts);
     let arenas: Vec<_> = parts.iter().map(|(arena, _)| Arc::clone(arena.mapping())).collect();
     let together = Arc::new(Together::of(parts.len()));
-    let lone_frame = Account::default();
+    let lone_frame = LoneFrame::default();
     let mut starting = Vec::new();
     let ends = mesh(parts.len(), QUEUE_MESSAGES);
     for ((number, part), (mesh, &cpu)) in (0..).zip(parts).zip(ends.into_iter().zip(&prepared.cpus)) {
@@ -359,7 +363,7 @@ struct Seed<A> {
     life: Life,
     to_control: Sender<FromShard>,
     together: Arc<Together>,
-    lone_frame: Account,
+    lone_frame: LoneFrame,
 }
 
 impl Seed<Arc<Mapping>> {

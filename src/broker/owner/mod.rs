@@ -321,7 +321,9 @@ impl<M: ArenaMemory> Owner<M> {
 
     /// Whether readers wait for what replies hold, which may be those of other shards.
     fn wants_memory_of_others(&self) -> bool {
-        let readers_wait = self.fetches.has_held_back() || self.log.has_waiting_reads();
+        // Without pins, it is the shard's own replies that hold too much.
+        let is_pinned = self.fetches.has_held_back() && self.pinned_bytes > 0;
+        let readers_wait = is_pinned || self.log.has_waiting_reads();
         self.partitions.place().count > 1 && readers_wait
     }
 

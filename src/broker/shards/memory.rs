@@ -64,6 +64,12 @@ impl Memory {
         self.replies + self.partial_frames
     }
 
+    /// What a frame of so many bytes may take at most, whatever the others hold.
+    #[must_use]
+    pub const fn left_bytes_at_most(&self, frame_bytes: usize) -> usize {
+        Self { bytes_max: self.bytes_max, replies: 0, partial_frames: 0 }.left_bytes(frame_bytes)
+    }
+
     /// What large frames may take beside it together with one more of so many bytes: never what others may still
     /// come to.
     #[must_use]

@@ -14,6 +14,8 @@ use crate::storage::partition::tail::TailChunk;
 use crate::storage::partition::{PartitionLog, RESERVATION_RECORDS, reservation_end};
 use crate::storage::seeded_bug::{SeededBug, planted};
 
+/// A batch leaves one part in so many of the arena to others: a larger one might never find room.
+const ARENA_SHARE_OF_OTHERS: usize = 8;
 /// Appends to a `written` topic are told apart for flushing only this finely. Unit: bytes.
 const WRITTEN_MERGE_BYTES: u64 = 256 << 10;
 /// Full blocks that are worth a write of their own. Unit: bytes.
@@ -128,6 +130,11 @@ impl<M: ArenaMemory> ShardLog<M> {
             return Err(AppendError::Busy);
         }
         let config = &partition.config;
+        let capacity = index(self.arena.capacity_bytes());
+        let arena_limit = capacity - capacity / ARENA_SHARE_OF_OTHERS;
+        if header.size_bytes > arena_limit {
+            return Err(AppendError::TooLarge { found: header.size_bytes, limit: arena_limit });
+        }
         if header.size_bytes > config.batch_bytes_max {
             return Err(AppendError::TooLarge { found: header.size_bytes, limit: config.batch_bytes_max });
         }
